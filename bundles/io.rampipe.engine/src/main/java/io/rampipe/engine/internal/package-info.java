@@ -1,0 +1,2 @@
+/** Senses, rates, decides, pins and syncs back. */
+package io.rampipe.engine.internal;

@@ -1,0 +1,2 @@
+/** Exponential moving average in continuous time. */
+package io.rampipe.rate.ema.internal;

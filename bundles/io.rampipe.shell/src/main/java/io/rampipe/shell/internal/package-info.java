@@ -1,0 +1,2 @@
+/** Gogo commands, scope rampipe. */
+package io.rampipe.shell.internal;

@@ -1,0 +1,2 @@
+/** Reports accesses of whole file systems. */
+package io.rampipe.source.fanotify.internal;

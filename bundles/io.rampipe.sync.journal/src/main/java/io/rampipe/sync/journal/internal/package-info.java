@@ -1,0 +1,2 @@
+/** Journalled copy of what changed. */
+package io.rampipe.sync.journal.internal;
