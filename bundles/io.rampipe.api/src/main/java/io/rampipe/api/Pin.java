@@ -1,0 +1,129 @@
+package io.rampipe.api;
+
+import java.time.Instant;
+import java.util.Map;
+import java.util.Objects;
+import java.util.TreeMap;
+
+/**
+ * The record of a pin: all that any daemon needs to checkpoint, unpin or recover it. Written to the
+ * journal before each step that it describes. Immutable.
+ *
+ * @param id unique, 1 to 32 characters of {@code [0-9a-z]}; also the name of the pin's directory in
+ *     the thin pool, and part of its mount's source ({@code rampipe:ID}), by which its mount is
+ *     recognised in mountinfo
+ * @param target what it covers; the path is the one at pin time (parents may be renamed later)
+ * @param strategy {@link Names#NAME} of the strategy that made it
+ * @param sync {@link Names#NAME} of the syncback that understands its {@code format}
+ * @param format what the attributes and the pool directory mean; {@link #OVERLAY} or another that
+ *     strategy and syncback agree on
+ * @param step how far it has come
+ * @param since when pinning began
+ * @param attributes what strategy and syncback need; for {@link #OVERLAY} see the constants. Values
+ *     are raw ({@link FilePath#raw})
+ */
+public record Pin(
+        String id,
+        Target target,
+        String strategy,
+        String sync,
+        String format,
+        Step step,
+        Instant since,
+        Map<String, String> attributes) {
+
+    /**
+     * Format: the changes are an overlayfs upper directory ({@code
+     * Documentation/filesystems/overlayfs.rst}: whiteouts, opaque and redirect xattrs) at {@link
+     * #UPPER}, to be applied to the directory with identity {@link #LOWER_DEVICE}, {@link
+     * #LOWER_INODE} and {@link #LOWER_HANDLE}. For a file target that directory is the file's
+     * parent, and only the file's own name in it is the pin's business.
+     */
+    public static final String OVERLAY = "overlay";
+
+    /** Absolute raw path of the upper directory. */
+    public static final String UPPER = "upper";
+
+    /** Absolute raw path of the overlay's work directory. */
+    public static final String WORK = "work";
+
+    /**
+     * Absolute raw path where the overlay of a file target is mounted out of sight; absent for
+     * directory targets.
+     */
+    public static final String HIDDEN = "hidden";
+
+    /** {@code major:minor} of the lower directory's file system, decimal. */
+    public static final String LOWER_DEVICE = "lower.device";
+
+    /** Inode number of the lower directory, decimal. */
+    public static final String LOWER_INODE = "lower.inode";
+
+    /**
+     * File handle of the lower directory as {@code type:hex}; absent if the file system has none.
+     */
+    public static final String LOWER_HANDLE = "lower.handle";
+
+    /**
+     * Mount id of the mount over the target, decimal, of the kind in {@code /proc/self/mountinfo}.
+     */
+    public static final String MOUNT = "mount";
+
+    /** How far a pin has come; written before the step is taken. */
+    public enum Step {
+        /** Room and directories are being made; nothing covers the target yet. */
+        PREPARING,
+        /** The mount over the target is being made; it may or may not be there. */
+        MOUNTING,
+        /** In force. */
+        PINNED,
+        /**
+         * The mount is being taken away; it may or may not be there. What is in the pool may not be
+         * on disk.
+         */
+        UNMOUNTING,
+        /** Everything is on disk; mount and RAM are being removed. */
+        DISCARDING
+    }
+
+    public Pin {
+        if (!id.matches("[0-9a-z]{1,32}")) {
+            throw new IllegalArgumentException("not a pin id: " + id);
+        }
+        Objects.requireNonNull(target);
+        Objects.requireNonNull(strategy);
+        Objects.requireNonNull(sync);
+        Objects.requireNonNull(format);
+        Objects.requireNonNull(step);
+        Objects.requireNonNull(since);
+        attributes = java.util.Collections.unmodifiableMap(new TreeMap<>(attributes));
+    }
+
+    public Pin at(Step next) {
+        return new Pin(id, target, strategy, sync, format, next, since, attributes);
+    }
+
+    public Pin with(String key, String value) {
+        Map<String, String> more = new TreeMap<>(attributes);
+        more.put(key, value);
+        return new Pin(id, target, strategy, sync, format, step, since, more);
+    }
+
+    /**
+     * The attribute's value. Throws if the record has none: then it is not what its format
+     * promises.
+     */
+    public String attribute(String key) {
+        String value = attributes.get(key);
+        if (value == null) {
+            throw new IllegalStateException(
+                    "pin " + id + " of " + target + " has no attribute " + key);
+        }
+        return value;
+    }
+
+    /** A path attribute. */
+    public FilePath path(String key) {
+        return FilePath.ofRaw(attribute(key));
+    }
+}

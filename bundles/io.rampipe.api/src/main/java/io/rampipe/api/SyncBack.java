@@ -1,0 +1,102 @@
+package io.rampipe.api;
+
+import java.io.IOException;
+import java.util.Collection;
+import java.util.List;
+import org.osgi.annotation.versioning.ConsumerType;
+
+/**
+ * Writes what changed in RAM to disk. Stateless as to pins, except for what makes it faster: a
+ * fresh instance may take longer, never do wrong. A service with the property {@link Names#NAME}.
+ *
+ * <p>At every moment the disk holds, or holds all that recovery needs to make, the whole state
+ * before or the whole state after.
+ */
+@ConsumerType
+public interface SyncBack {
+    /** Whether it understands pins of this {@link Pin#format}. */
+    boolean accepts(String format);
+
+    /**
+     * Brings the disk up to a state that the pin's target had at one moment, while programs go on
+     * using it.
+     *
+     * @return what was done; {@link Result#consistent} is false if the target did not rest long
+     *     enough for a copy at one moment, in which case nothing was written
+     * @throws IOException with the disk as before or as after; a full disk says so ({@link
+     *     DiskFullException})
+     */
+    Result checkpoint(Pin pin) throws IOException;
+
+    /**
+     * Begins the last syncback of a pin, before its mount is taken away: holds those who would open
+     * the files on disk meanwhile.
+     */
+    Last begin(Pin pin) throws IOException;
+
+    /** What is not on disk yet, cheaply (no file data is read): an upper bound. */
+    Dirty dirty(Pin pin) throws IOException;
+
+    /** Forgets what it remembers of a pin that is gone. */
+    void forget(Pin pin);
+
+    /**
+     * Replays finished redo logs and drops unfinished ones on the disks that hold these
+     * directories. Called before anything is pinned there, with every mount of RamPipe's over those
+     * directories gone or known by {@code pins}.
+     *
+     * @param pins live pins, whose targets are left alone
+     * @return one line for people about each log found
+     */
+    List<String> recover(Collection<FilePath> directories, Collection<Pin> pins) throws IOException;
+
+    /** The last syncback. One thread. Closing lets waiting openers go on. */
+    @ConsumerType
+    interface Last extends AutoCloseable {
+        /**
+         * Called after the mount is gone: writes what is still missing. Returns with all of it
+         * durable.
+         *
+         * @return {@link Result#consistent} is false if so much changed since {@link
+         *     SyncBack#begin} that programs would see an old state for long: then nothing was
+         *     written, and the caller puts the mount back and starts again
+         */
+        Result finish() throws IOException;
+
+        /** As {@link #finish}, but whatever changed is written. */
+        Result finishAnyway() throws IOException;
+
+        @Override
+        void close();
+    }
+
+    /**
+     * What a syncback did.
+     *
+     * @param consistent whether the disk now equals the target at one moment
+     * @param files files and directories changed on disk
+     * @param bytes file data changed on disk
+     * @param written bytes written to the disk altogether, redo log included
+     */
+    record Result(boolean consistent, int files, long bytes, long written) {
+        public static final Result NOT_AT_REST = new Result(false, 0, 0, 0);
+
+        public Result plus(Result other) {
+            return new Result(
+                    consistent && other.consistent,
+                    files + other.files,
+                    bytes + other.bytes,
+                    written + other.written);
+        }
+    }
+
+    /**
+     * What is not on disk.
+     *
+     * @param files names changed
+     * @param bytes size of the changed files at most
+     * @param oldest when the oldest of these changes happened, milliseconds since the epoch; 0 if
+     *     there is none
+     */
+    record Dirty(int files, long bytes, long oldest) {}
+}
