@@ -93,7 +93,7 @@ public final class Engine implements RamPipe {
                         keeper::pins,
                         chooser::publish,
                         this::watching);
-        keeper.sense(sense);
+        keeper.connect(sense, syncer::wake);
         keeper.load();
         begin();
     }
@@ -285,18 +285,21 @@ public final class Engine implements RamPipe {
     public Map<FilePath, String> shutdown() {
         stopping = true;
         keeper.close();
-        Map<FilePath, String> left = new LinkedHashMap<>();
+        Map<LivePin, String> left = new LinkedHashMap<>();
         long end = System.nanoTime() + settings.stopTimeout();
         boolean first = true;
         do {
-            left.clear();
             for (LivePin pin : keeper.pins()) {
-                try {
-                    keeper.unpin(pin, "stopping");
-                } catch (IOException | RuntimeException e) {
-                    left.put(pin.record().target().path(), String.valueOf(e.getMessage()));
+                // What failed for another reason than being in use will hardly do better in a
+                // moment.
+                if (!left.containsKey(pin)
+                        || pin.state() == LivePin.State.BUSY
+                        || System.nanoTime() - pin.nextUnpin >= 0) {
+                    left.remove(pin);
+                    unpinForStop(pin).ifPresent(why -> left.put(pin, why));
                 }
             }
+            left.keySet().removeIf(LivePin::gone);
             if (!left.isEmpty()) {
                 if (first) {
                     log.info(
@@ -307,14 +310,25 @@ public final class Engine implements RamPipe {
                 LockSupport.parkNanos(this, STOP_PAUSE_NANOS);
             }
         } while (!left.isEmpty() && System.nanoTime() - end < 0);
-        left.forEach(
+        Map<FilePath, String> remaining = new LinkedHashMap<>();
+        left.forEach((pin, why) -> remaining.put(pin.record().target().path(), why));
+        remaining.forEach(
                 (path, why) ->
                         log.error(
                                 "%s is still in RAM and NOT (wholly) on disk: %s. Its data is safe until the machine is switched off. Close the"
                                         + " programs that use it, make room on the disk if it is full, and start RamPipe again, or run"
                                         + " 'rampipe unpin %s' while it runs",
                                 path, why, path));
-        return left;
+        return remaining;
+    }
+
+    private Optional<String> unpinForStop(LivePin pin) {
+        try {
+            keeper.unpin(pin, "stopping");
+            return Optional.empty();
+        } catch (IOException | RuntimeException e) {
+            return Optional.of(String.valueOf(e.getMessage()));
+        }
     }
 
     @Override

@@ -50,6 +50,7 @@ final class Keeper {
     private final AtomicLong written = new AtomicLong();
     private final AtomicLong absorbed = new AtomicLong();
     private Sense sense;
+    private Runnable changed = () -> {};
     private volatile boolean closed;
 
     Keeper(
@@ -67,9 +68,14 @@ final class Keeper {
         this.log = log;
     }
 
-    /** Before anything is pinned. */
-    void sense(Sense s) {
+    /**
+     * Before anything is pinned.
+     *
+     * @param whenPinned called after each pin
+     */
+    void connect(Sense s, Runnable whenPinned) {
         sense = s;
+        changed = whenPinned;
     }
 
     List<LivePin> pins() {
@@ -94,9 +100,11 @@ final class Keeper {
         return pins.stream().filter(p -> p.record().target().path().equals(path)).findFirst();
     }
 
-    /** No new pins from now on. */
+    /** No new pins once this returns. */
     void close() {
+        pinning.lock();
         closed = true;
+        pinning.unlock();
     }
 
     /** What each strategy, in the configured order, says of a target: an estimate, or a refusal. */
@@ -264,6 +272,7 @@ final class Keeper {
         pin.nextCheckpoint = System.nanoTime() + settings.get().checkpointInterval();
         pins.add(pin);
         watch(pin);
+        changed.run();
         log.info(
                 "pinned %s (%s, %d files, %s in RAM, %.1f accesses/s) in %s",
                 target,
@@ -462,9 +471,11 @@ final class Keeper {
             pin.state(LivePin.State.BUSY, e.getMessage());
             throw e;
         } catch (IOException | RuntimeException e) {
-            pin.nextUnpin = System.nanoTime() + pause(pin);
-            if (!pin.gone() && pin.state() != LivePin.State.FAILING) {
-                fail(pin, e);
+            if (!pin.gone() && pin.state() != LivePin.State.ORPHANED) {
+                if (pin.state() != LivePin.State.FAILING) {
+                    fail(pin, e);
+                }
+                pin.nextUnpin = System.nanoTime() + pause(pin);
             }
             throw e;
         } finally {

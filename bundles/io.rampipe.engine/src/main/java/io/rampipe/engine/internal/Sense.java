@@ -14,6 +14,8 @@ import java.util.concurrent.CancellationException;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
@@ -102,10 +104,15 @@ final class Sense implements Runnable, AccessListener {
         tasks.add(future);
         wake();
         try {
-            if (stopped && !thread.isAlive()) {
-                future.cancel(false);
+            while (true) {
+                try {
+                    return future.get(1, TimeUnit.SECONDS);
+                } catch (TimeoutException e) {
+                    if (!thread.isAlive()) {
+                        future.cancel(false);
+                    }
+                }
             }
-            return future.get();
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new IOException("interrupted", e);
