@@ -126,4 +126,6 @@ final class LibC {
     static native int kill(int pid, int signal);
 
     static native int prctl(int option, long a, long b, long c, long d);
+
+    static native int prlimit64(int pid, int resource, Pointer newLimit, Pointer oldLimit);
 }
