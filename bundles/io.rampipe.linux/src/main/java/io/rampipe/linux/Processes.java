@@ -90,12 +90,13 @@ public final class Processes {
     }
 
     /**
-     * Other processes that have one file open or mapped.
+     * Other processes that have one file open, O_PATH included.
      *
      * @param file what it is, by device and inode number
+     * @param mappings look for files that are only mapped, too, which takes longer
      */
-    public static List<Holder> using(Stat file, int most) throws IOException {
-        return scan(false, true, most, (dir, link, held) -> held.sameFile(file));
+    public static List<Holder> using(Stat file, boolean mappings, int most) throws IOException {
+        return scan(false, mappings, most, (dir, link, held) -> held.sameFile(file));
     }
 
     /**
