@@ -69,7 +69,7 @@ final class Tree {
             int mostNames,
             Visitor visitor)
             throws IOException {
-        try (Fd top = At.reopen(directory, TO_LIST)) {
+        try (Fd top = At.reopen(directory, TO_LIST & ~At.O_NOFOLLOW)) {
             Tree tree = new Tree(target, Stat.of(top), swapFiles, mostNames);
             tree.directory(top, FilePath.of(""), tree.root, 0, visitor);
             tree.checkLinks();
