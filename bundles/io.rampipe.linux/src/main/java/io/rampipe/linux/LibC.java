@@ -130,4 +130,6 @@ final class LibC {
     static native int fanotify_init(int flags, int eventFlags);
 
     static native int fanotify_mark(int group, int flags, long mask, int dir, byte[] path);
+
+    static native int prlimit64(int pid, int resource, Pointer newLimit, Pointer oldLimit);
 }
