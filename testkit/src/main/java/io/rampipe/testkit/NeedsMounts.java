@@ -5,6 +5,7 @@ import java.lang.annotation.ElementType;
 import java.lang.annotation.Retention;
 import java.lang.annotation.RetentionPolicy;
 import java.lang.annotation.Target;
+import java.nio.file.AccessDeniedException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import org.junit.jupiter.api.extension.ConditionEvaluationResult;
@@ -29,8 +30,7 @@ public @interface NeedsMounts {
                         || uid != 0) {
                     return ConditionEvaluationResult.disabled("needs root: run sudo ./test");
                 }
-                Path own = Files.readSymbolicLink(Path.of("/proc/self/ns/mnt"));
-                if (own.equals(Files.readSymbolicLink(Path.of("/proc/1/ns/mnt")))) {
+                if (!privateMounts()) {
                     return ConditionEvaluationResult.disabled(
                             "needs a private mount namespace: run sudo ./test");
                 }
@@ -39,6 +39,26 @@ public @interface NeedsMounts {
                 return ConditionEvaluationResult.disabled(
                         "cannot tell whether mounts are private: " + e);
             }
+        }
+
+        /**
+         * True if some ancestor of this process lives in another mount namespace. (Not all of them
+         * may be looked at.)
+         */
+        private static boolean privateMounts() throws IOException {
+            Path own = Files.readSymbolicLink(Path.of("/proc/self/ns/mnt"));
+            for (var p = ProcessHandle.current().parent(); p.isPresent(); p = p.get().parent()) {
+                try {
+                    if (!own.equals(
+                            Files.readSymbolicLink(
+                                    Path.of("/proc/" + p.get().pid() + "/ns/mnt")))) {
+                        return true;
+                    }
+                } catch (AccessDeniedException e) {
+                    continue;
+                }
+            }
+            return false;
         }
     }
 }
