@@ -24,9 +24,28 @@ public final class FilePath implements Comparable<FilePath> {
         this.raw = raw;
     }
 
-    /** The path that these characters name in UTF-8, as on a command line. */
+    /**
+     * The path that these characters name in UTF-8, as on a command line. An unpaired surrogate
+     * U+DC80 to U+DCFF stands for one byte 80 to FF, as {@link #text()} makes them.
+     */
     public static FilePath of(String text) {
-        return ofBytes(text.getBytes(StandardCharsets.UTF_8));
+        StringBuilder raw = new StringBuilder(text.length() + 8);
+        int start = 0;
+        for (int i = 0; i < text.length(); ) {
+            int c = text.codePointAt(i);
+            if (c >= 0xdc80 && c <= 0xdcff) {
+                appendUtf8(raw, text.substring(start, i));
+                raw.append((char) (c - 0xdc00));
+                start = i + 1;
+            }
+            i += Character.charCount(c);
+        }
+        appendUtf8(raw, text.substring(start));
+        return new FilePath(raw.toString());
+    }
+
+    private static void appendUtf8(StringBuilder raw, String text) {
+        raw.append(new String(text.getBytes(StandardCharsets.UTF_8), StandardCharsets.ISO_8859_1));
     }
 
     /** The path of exactly these bytes; the array is copied. */
@@ -64,6 +83,43 @@ public final class FilePath implements Comparable<FilePath> {
         byte[] out = new byte[raw.length() + 1];
         System.arraycopy(bytes(), 0, out, 0, raw.length());
         return out;
+    }
+
+    /**
+     * The characters that the bytes stand for in UTF-8; each byte that is not UTF-8 becomes an
+     * unpaired surrogate U+DC80 to U+DCFF (Python's PEP 383), so that nothing is lost: {@link #of}
+     * gives the same path again. For handing paths through interfaces made for text; not for
+     * people.
+     */
+    public String text() {
+        byte[] b = bytes();
+        StringBuilder out = new StringBuilder(b.length);
+        int start = 0;
+        for (int i = 0; i < b.length; ) {
+            int length = utf8Length(b, i);
+            if (length == 0) {
+                out.append(new String(b, start, i - start, StandardCharsets.UTF_8));
+                out.append((char) (0xdc00 + (b[i] & 0xff)));
+                start = ++i;
+            } else {
+                i += length;
+            }
+        }
+        return out.append(new String(b, start, b.length - start, StandardCharsets.UTF_8))
+                .toString();
+    }
+
+    /** Whether the bytes are valid UTF-8, so that {@link #text()} is plain text. */
+    public boolean isUtf8() {
+        byte[] b = bytes();
+        for (int i = 0; i < b.length; ) {
+            int length = utf8Length(b, i);
+            if (length == 0) {
+                return false;
+            }
+            i += length;
+        }
+        return true;
     }
 
     public boolean isEmpty() {

@@ -1,0 +1,47 @@
+package io.rampipe.api;
+
+import java.util.List;
+import org.osgi.annotation.versioning.ProviderType;
+
+/** The configuration in force, as users see it: one flat list of keys. Any thread. */
+@ProviderType
+public interface Settings {
+    /** Every key there is, in order. */
+    List<Setting> settings();
+
+    /**
+     * Why the file was refused that would be in force otherwise: one line for people each. Empty if
+     * what the file says is in force.
+     */
+    List<String> problems();
+
+    /** A complete configuration file: each key described, commented out, with its default. */
+    String template();
+
+    /**
+     * A key. A change in the file takes effect at once unless the description says otherwise.
+     *
+     * @param value in force, as it would be written in the file
+     * @param standard the default
+     * @param form what values it takes, for people: {@code 1s to 1d}, {@code true or false}
+     * @param pid configuration PID of the component that it is for
+     */
+    record Setting(
+            String key,
+            String value,
+            String standard,
+            Source source,
+            String form,
+            String description,
+            String pid) {}
+
+    /** Where a value comes from. */
+    enum Source {
+        /** Nobody set it. */
+        DEFAULT,
+        /** The file, or the last valid version of it. */
+        FILE,
+        /** A system property {@code rampipe.set.KEY}, which goes before the file. */
+        OVERRIDE
+    }
+}

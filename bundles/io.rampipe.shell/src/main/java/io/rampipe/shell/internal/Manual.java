@@ -1,0 +1,141 @@
+package io.rampipe.shell.internal;
+
+import java.util.Arrays;
+import java.util.List;
+import java.util.Locale;
+
+/** What there is to say about each command. */
+enum Manual {
+    PINS(
+            Manual.DO_PINS,
+            "[--json]",
+            """
+            A row for each pinned file or directory, hottest first:
+              STATE     pinned; syncing; busy: to be unpinned, but in use; failing: see the line
+                        below it; orphaned: the bundle of its strategy is not there
+              BY        rate: it was hot; hand: by the command pin
+              RATE      accesses a second
+              SIZE      held in RAM
+              UNSYNCED  would be lost now at a power cut, at most
+              OLDEST    age of the oldest change that is not on disk
+              SINCE     pinned for how long
+            """),
+    TOP(
+            Manual.DO_TOP,
+            "[-n NUMBER] [--json]",
+            """
+              -n NUMBER  how many; 20 unless given
+            A row for each, hottest first: pinned; hot: it will be pinned; warm: not hot enough;
+            refused: with the reason below it.
+            """),
+    WHY(
+            Manual.DO_WHY,
+            "PATH... [--json]",
+            """
+            Says whether PATH is watched, how hot it is, and each reason why it is pinned or not.
+            """),
+    PIN(
+            Manual.DO_PIN,
+            "PATH... [--json]",
+            """
+            Whatever its rate. It stays until it is unpinned, or until room is needed.
+            """),
+    UNPIN(
+            Manual.DO_UNPIN,
+            "PATH...|--all [--json]",
+            """
+            Fails for what is in use: that was written to disk, and stays pinned.
+            """),
+    SYNC(
+            Manual.DO_SYNC,
+            "PATH...|--all [--json]",
+            """
+            Returns when everything is on disk. Fails for a target that is being written to all
+            the time, so that there is no moment at which a copy would be consistent.
+            """),
+    STATUS(Manual.DO_STATUS, "[--json]", ""),
+    STRATEGIES(Manual.DO_STRATEGIES, "[--json]", ""),
+    CONFIG(
+            Manual.DO_CONFIG,
+            "[KEY...] [--template] [--json]",
+            """
+              --template  print a complete configuration file, every key described
+            Without KEY: all keys with their values, and why the file was refused, if it was.
+            With KEY, which may end in *: everything about these.
+            """),
+    SHUTDOWN(
+            Manual.DO_SHUTDOWN,
+            "[--json]",
+            """
+            Unpins everything and stops the daemon. If something cannot be unpinned, the daemon
+            runs on, without pinning anything new: end the programs that use it, and try again.
+            """),
+    HELP(Manual.DO_HELP, "[COMMAND]", "");
+
+    static final String DO_PINS = "list what is pinned";
+    static final String DO_TOP = "list the hottest files and directories";
+    static final String DO_WHY = "explain why something is pinned or not";
+    static final String DO_PIN = "put a file or directory into RAM now";
+    static final String DO_UNPIN = "write to disk what changed, and take it out of RAM";
+    static final String DO_SYNC = "write to disk what changed; it stays in RAM";
+    static final String DO_STATUS = "show how the daemon is";
+    static final String DO_STRATEGIES = "list event sources, estimators, pin and sync strategies";
+    static final String DO_CONFIG = "show the configuration in force";
+    static final String DO_SHUTDOWN = "write everything to disk and stop the daemon";
+    static final String DO_HELP = "list the commands, or describe one";
+
+    private static final String JSON =
+            """
+              --json     for programs: sizes in bytes, rates a second, times in milliseconds since the
+                         epoch. A path that is not UTF-8 comes escaped, and as hex beside it
+            """;
+
+    private final String summary;
+    private final String arguments;
+    private final String details;
+
+    Manual(String summary, String arguments, String details) {
+        this.summary = summary;
+        this.arguments = arguments;
+        this.details = details;
+    }
+
+    @Override
+    public String toString() {
+        return name().toLowerCase(Locale.ROOT);
+    }
+
+    String summary() {
+        return summary;
+    }
+
+    String synopsis() {
+        return "rampipe " + this + (arguments.isEmpty() ? "" : " " + arguments);
+    }
+
+    /** The options it takes, but for --help. */
+    List<String> options() {
+        return Arrays.stream(arguments.split("[\\[\\]| .]+"))
+                .filter(word -> word.startsWith("-"))
+                .toList();
+    }
+
+    String text() {
+        return (synopsis()
+                        + "\n"
+                        + Character.toUpperCase(summary.charAt(0))
+                        + summary.substring(1)
+                        + ".\n"
+                        + (arguments.contains("--json") ? JSON : "")
+                        + details)
+                .stripTrailing();
+    }
+
+    static String all() {
+        Table table = new Table("", "");
+        for (Manual manual : values()) {
+            table.row("  " + manual, manual.summary);
+        }
+        return table + "\n'help COMMAND' or 'COMMAND --help' says more.";
+    }
+}
