@@ -36,12 +36,17 @@ final class ProfileCheck {
     }
 
     void run() {
+        step(this::names);
+        step(this::visits);
+        step(this::cookies);
+        step(this::preferences);
+        step(this::cache);
+    }
+
+    /** What cannot be read at all is one finding, and the rest is looked at nevertheless. */
+    private void step(Step step) {
         try {
-            names();
-            visits();
-            cookies();
-            preferences();
-            cache();
+            step.run();
         } catch (IOException | SQLException e) {
             findings.bad(profile.directory + ": " + e);
         }
@@ -165,5 +170,9 @@ final class ProfileCheck {
                             + stream.begun()
                             + " begun");
         }
+    }
+
+    private interface Step {
+        void run() throws IOException, SQLException;
     }
 }
