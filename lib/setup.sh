@@ -61,7 +61,7 @@ install_tools() {
         local version
         for version in 17 21 25; do
             # Which of them there is depends on the release.
-            if apt-cache policy "openjdk-$version-jdk-headless" | grep -q 'Candidate: [0-9]'; then
+            if [[ $(apt-cache policy "openjdk-$version-jdk-headless") == *"Candidate: "[0-9]* ]]; then
                 missing+=("openjdk-$version-jdk-headless")
                 break
             fi
