@@ -39,6 +39,8 @@ public final class At {
     private static final int RENAME_NOREPLACE = 1;
     private static final int RENAME_EXCHANGE = 2;
     private static final int UTIME_OMIT = (1 << 30) - 2;
+    private static final byte DT_UNKNOWN = 0;
+    private static final byte DT_DIR = 4;
     private static final byte[] EMPTY = {0};
 
     static {
@@ -282,6 +284,18 @@ public final class At {
      * Leaves the directory's access time alone where the caller is allowed to ({@code O_NOATIME}).
      */
     public static List<FilePath> list(Fd dir) throws LinuxException {
+        return list(dir, false);
+    }
+
+    /**
+     * As {@link #list}, only those that are directories, or may be where the file system does not
+     * tell the type.
+     */
+    public static List<FilePath> listDirectories(Fd dir) throws LinuxException {
+        return list(dir, true);
+    }
+
+    private static List<FilePath> list(Fd dir, boolean onlyDirectories) throws LinuxException {
         List<FilePath> names = new ArrayList<>();
         // A descriptor of our own: the position of the caller's is not ours to move.
         try (Fd own = reopenToLook(dir)) {
@@ -304,7 +318,9 @@ public final class At {
                     boolean dots =
                             m.getByte(name) == '.'
                                     && (end == 1 || end == 2 && m.getByte(name + 1) == '.');
-                    if (!dots) {
+                    byte type = m.getByte(at + 18);
+                    boolean wanted = !onlyDirectories || type == DT_DIR || type == DT_UNKNOWN;
+                    if (wanted && !dots) {
                         names.add(FilePath.ofBytes(m.getByteArray(name, end)));
                     }
                     at += length;

@@ -47,6 +47,15 @@ public final class Xattrs {
         return Optional.of(m.getByteArray(0, (int) n));
     }
 
+    /**
+     * Whether the file system can hold attributes of that name at all (tmpfs has no {@code user.}
+     * ones before Linux 6.6).
+     */
+    public static boolean supported(Fd fd, String name) throws LinuxException {
+        return LibC.getxattr(fd.magicPath().cString(), cString(name), LibC.scratch(), 0) >= 0
+                || LibC.errno() != Errno.EOPNOTSUPP;
+    }
+
     public static void set(Fd fd, String name, byte[] value) throws LinuxException {
         At.check(
                 LibC.setxattr(fd.magicPath().cString(), cString(name), value, value.length, 0),

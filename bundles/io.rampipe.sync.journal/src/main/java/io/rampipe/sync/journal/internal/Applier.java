@@ -1,0 +1,520 @@
+package io.rampipe.sync.journal.internal;
+
+import io.rampipe.api.FilePath;
+import io.rampipe.linux.At;
+import io.rampipe.linux.Errno;
+import io.rampipe.linux.Fd;
+import io.rampipe.linux.Io;
+import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.Stat;
+import io.rampipe.sync.journal.internal.LogRecord.Data;
+import io.rampipe.sync.journal.internal.LogRecord.Detach;
+import io.rampipe.sync.journal.internal.LogRecord.Directory;
+import io.rampipe.sync.journal.internal.LogRecord.DirectoryAttributes;
+import io.rampipe.sync.journal.internal.LogRecord.File;
+import io.rampipe.sync.journal.internal.LogRecord.FileAttributes;
+import io.rampipe.sync.journal.internal.LogRecord.Hole;
+import io.rampipe.sync.journal.internal.LogRecord.PlaceDirectory;
+import io.rampipe.sync.journal.internal.LogRecord.PlaceFile;
+import io.rampipe.sync.journal.internal.LogRecord.Remove;
+import io.rampipe.sync.journal.internal.LogRecord.Size;
+import io.rampipe.sync.journal.internal.LowerFiles.Opened;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/**
+ * Carries out a committed log. Idempotent: whatever part of it has been done before, in any run,
+ * the result is the same. What is on disk is touched only if it is what the log speaks of, by inode
+ * number; what others have put in its place is left alone and reported. One thread, once.
+ */
+final class Applier implements AutoCloseable {
+    /** More files and directories than these are made durable together, by syncfs. */
+    private static final int MOST_FSYNCS = 16;
+
+    private static final int MOST_OPEN = 64;
+
+    private final Disk.Place place;
+    private final Fd staging;
+    private final LowerFiles lower;
+    private final LogContents log;
+    private final Steps steps;
+    private final String conflictSuffix;
+
+    private final Map<Integer, Fd> open =
+            new LinkedHashMap<>(MOST_OPEN, 0.75f, true) {
+                private static final long serialVersionUID = 1L;
+
+                @Override
+                protected boolean removeEldestEntry(Map.Entry<Integer, Fd> eldest) {
+                    if (size() > MOST_OPEN) {
+                        retired.add(eldest.getValue());
+                        return true;
+                    }
+                    return false;
+                }
+            };
+
+    /** Closed later: a caller up the stack may still use them. */
+    private final List<Fd> retired = new ArrayList<>();
+
+    private final Set<Long> known = new HashSet<>();
+    private final Map<Integer, List<PlaceFile>> placed = new HashMap<>();
+    private final Set<Integer> lost = new LinkedHashSet<>();
+    private final List<String> conflicts = new ArrayList<>();
+    private final Set<Integer> changedDirectories = new LinkedHashSet<>();
+    private final Set<Integer> changedFiles = new LinkedHashSet<>();
+    private boolean syncAll;
+    private long bytes;
+    private int removed;
+    private int currentFile = LogRecord.NONE;
+    private Opened current;
+
+    /**
+     * @param staging the pin's staging directory
+     */
+    Applier(Disk.Place place, Fd staging, LowerFiles lower, LogContents log, Steps steps) {
+        this.place = place;
+        this.staging = staging;
+        this.lower = lower;
+        this.log = log;
+        this.steps = steps;
+        this.conflictSuffix = ".rampipe-conflict-" + log.header().pin();
+        log.directories().values().forEach(d -> known.add(d.inode()));
+        log.files().values().forEach(f -> known.add(f.inode()));
+    }
+
+    /**
+     * Applies and makes durable.
+     *
+     * @param fd the log
+     * @param dataOnly leaves everything but the data and attributes of files that stay where they
+     *     are
+     */
+    void apply(Fd fd, boolean dataOnly) throws IOException {
+        LogReader reader = new LogReader(fd);
+        LogRecord record;
+        while ((record = reader.next()) != null) {
+            if (record instanceof Data r) {
+                data(r, reader);
+            } else if (record instanceof Size r) {
+                size(r);
+            } else if (record instanceof Hole r) {
+                hole(r);
+            } else if (record instanceof FileAttributes r) {
+                attributes(r);
+            } else if (!dataOnly) {
+                if (record instanceof Detach r) {
+                    detach(r);
+                } else if (record instanceof Remove r) {
+                    remove(r);
+                } else if (record instanceof PlaceDirectory r) {
+                    place(r);
+                } else if (record instanceof PlaceFile r) {
+                    place(r);
+                } else if (record instanceof DirectoryAttributes r) {
+                    attributes(r);
+                }
+            }
+            close(retired);
+        }
+        closeCurrent();
+        makeDurable();
+    }
+
+    /** What was not done because others changed the disk; for people. */
+    List<String> conflicts() {
+        return conflicts;
+    }
+
+    /** Files that were to be changed in place and are not there any more. */
+    Set<Integer> lost() {
+        return lost;
+    }
+
+    /** Bytes of data written. */
+    long bytes() {
+        return bytes;
+    }
+
+    // Finding things
+
+    /**
+     * A directory wherever it is by now, or null if it is nowhere where it could be. Stays open in
+     * here.
+     */
+    Fd directory(int id) throws IOException {
+        return directory(id, new HashSet<>());
+    }
+
+    private Fd directory(int id, Set<Integer> onTheWay) throws IOException {
+        if (id == LogRecord.ROOT) {
+            return place.directory();
+        }
+        Fd fd = open.get(id);
+        if (fd != null || !onTheWay.add(id)) {
+            return fd;
+        }
+        Directory d = log.directories().get(id);
+        if (!d.staged().isEmpty()) {
+            fd = child(staging, d.staged(), d.inode());
+        }
+        if (fd == null && d.newParent() != LogRecord.NONE) {
+            Fd parent = directory(d.newParent(), onTheWay);
+            fd = parent == null ? null : child(parent, d.newName(), d.inode());
+        }
+        if (fd == null && d.oldParent() != LogRecord.NONE) {
+            Fd parent = directory(d.oldParent(), onTheWay);
+            fd = parent == null ? null : child(parent, d.oldName(), d.inode());
+        }
+        onTheWay.remove(id);
+        if (fd != null) {
+            open.put(id, fd);
+        }
+        return fd;
+    }
+
+    private Fd child(Fd parent, FilePath path, long inode) throws IOException {
+        Fd fd;
+        try {
+            fd = At.openBeneathSameMount(parent, path, At.O_RDONLY | At.O_DIRECTORY, 0);
+        } catch (LinuxException e) {
+            if (e.is(Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP, Errno.EXDEV)) {
+                return null;
+            }
+            throw e;
+        }
+        boolean right = false;
+        try {
+            Stat stat = Stat.of(fd);
+            right = stat.inode() == inode && stat.device() == place.stat().device();
+        } finally {
+            if (!right) {
+                fd.close();
+            }
+        }
+        return right ? fd : null;
+    }
+
+    /** Inode number of a name; 0 if there is none. */
+    private static long inode(Fd dir, FilePath name) throws IOException {
+        try {
+            return Stat.at(dir, name).inode();
+        } catch (LinuxException e) {
+            if (e.is(Errno.ENOENT)) {
+                return 0;
+            }
+            throw e;
+        }
+    }
+
+    /** A regular file, open for writing, or null. */
+    private Opened file(int id) throws IOException {
+        if (id == currentFile) {
+            return current;
+        }
+        closeCurrent();
+        File f = log.files().get(id);
+        Fd dir = f.staged().isEmpty() ? directory(f.home()) : staging;
+        FilePath name = f.staged().isEmpty() ? f.homeName() : f.staged();
+        Optional<Opened> found =
+                dir == null
+                        ? Optional.empty()
+                        : lower.open(dir, name, f.inode(), place.stat().mount(), true);
+        if (found.isEmpty()) {
+            lose(f);
+            return null;
+        }
+        currentFile = id;
+        current = found.get();
+        return current;
+    }
+
+    private void closeCurrent() {
+        if (current != null) {
+            current.close();
+        }
+        current = null;
+        currentFile = LogRecord.NONE;
+    }
+
+    private void lose(File f) {
+        if (lost.add(f.id())) {
+            conflicts.add(
+                    (f.staged().isEmpty() ? f.homeName() : f.staged())
+                            + " was replaced or removed on disk; what is there now was not touched");
+        }
+    }
+
+    // Data
+
+    private void size(Size r) throws IOException {
+        Opened f = file(r.file());
+        if (f != null && Stat.of(f.fd()).size() != r.size()) {
+            steps.before("truncate");
+            Io.truncate(f.fd(), r.size());
+        }
+        changedFiles.add(r.file());
+    }
+
+    private void data(Data r, LogReader reader) throws IOException {
+        Opened f = file(r.file());
+        if (f != null) {
+            steps.before("write");
+            Io.writeFully(f.fd(), reader.data(), r.offset());
+            bytes += r.length();
+        }
+        changedFiles.add(r.file());
+    }
+
+    private void hole(Hole r) throws IOException {
+        Opened f = file(r.file());
+        if (f != null) {
+            steps.before("punch a hole");
+            Holes.make(f.fd(), r.offset(), r.length());
+        }
+        changedFiles.add(r.file());
+    }
+
+    // Structure
+
+    private void detach(Detach r) throws IOException {
+        Directory d = log.directories().get(r.directory());
+        if (d.oldParent() == LogRecord.NONE || inode(staging, d.staged()) == d.inode()) {
+            return;
+        }
+        Fd target = d.newParent() == LogRecord.NONE ? null : directory(d.newParent());
+        if (target != null && inode(target, d.newName()) == d.inode()) {
+            return;
+        }
+        Fd from = directory(d.oldParent());
+        if (from == null || inode(from, d.oldName()) != d.inode()) {
+            conflicts.add(d.oldName() + " was moved or removed on disk by others");
+            return;
+        }
+        steps.before("rename a directory out");
+        At.renameNoReplace(from, d.oldName(), staging, d.staged());
+        changedDirectories.add(d.oldParent());
+    }
+
+    private void remove(Remove r) throws IOException {
+        int number = removed++;
+        Fd dir = directory(r.directory());
+        if (dir == null) {
+            return;
+        }
+        changedDirectories.add(r.directory());
+        long now = inode(dir, r.name());
+        if (now == 0 || known.contains(now) && now != r.inode()) {
+            return;
+        }
+        if (now != r.inode()) {
+            conflicts.add(r.name() + " was replaced on disk by others and was not removed");
+            return;
+        }
+        try {
+            if (r.isDirectory()) {
+                steps.before("rename away a directory that goes");
+                At.renameNoReplace(
+                        dir,
+                        r.name(),
+                        staging,
+                        FilePath.of(Staged.prefix(log.header().sequence()) + "r" + number));
+            } else {
+                steps.before("unlink");
+                At.unlink(dir, r.name());
+            }
+        } catch (LinuxException e) {
+            if (!e.is(Errno.ENOENT)) {
+                throw e;
+            }
+        }
+    }
+
+    private void place(PlaceDirectory r) throws IOException {
+        Directory d = log.directories().get(r.directory());
+        changedDirectories.add(d.newParent());
+        changedDirectories.add(d.id());
+        Fd dir = directory(d.newParent());
+        if (dir == null) {
+            conflicts.add("the directory for " + d.newName() + " was moved or removed by others");
+            return;
+        }
+        long now = inode(dir, d.newName());
+        if (now == d.inode() || inode(staging, d.staged()) != d.inode()) {
+            return;
+        }
+        steps.before("rename a directory in");
+        if (now == 0) {
+            At.renameNoReplace(staging, d.staged(), dir, d.newName());
+        } else {
+            placeBeside(d.staged(), dir, d.newName());
+        }
+    }
+
+    private void place(PlaceFile r) throws IOException {
+        placed.computeIfAbsent(r.file(), k -> new ArrayList<>(1)).add(r);
+        File f = log.files().get(r.file());
+        changedDirectories.add(r.directory());
+        Fd dir = directory(r.directory());
+        if (dir == null) {
+            conflicts.add("the directory for " + r.name() + " was moved or removed by others");
+            return;
+        }
+        long now = inode(dir, r.name());
+        if (now == f.inode() || inode(staging, f.staged()) != f.inode()) {
+            return;
+        }
+        FilePath from = f.staged();
+        if (!r.last()) {
+            from = FilePath.ofRaw(f.staged().raw() + "l");
+            if (inode(staging, from) == 0) {
+                steps.before("link");
+                At.link(staging, f.staged(), staging, from);
+            }
+        }
+        if (now == 0) {
+            steps.before("rename a new file in");
+            At.renameNoReplace(staging, from, dir, r.name());
+        } else if (now == r.expected() || known.contains(now)) {
+            steps.before("rename a new file over");
+            At.rename(staging, from, dir, r.name());
+        } else {
+            steps.before("rename a new file in beside");
+            placeBeside(from, dir, r.name());
+        }
+    }
+
+    /** Others put something where this was to go: both are kept. */
+    private void placeBeside(FilePath from, Fd dir, FilePath name) throws IOException {
+        FilePath beside = conflictName(name);
+        try {
+            At.renameNoReplace(staging, from, dir, beside);
+            conflicts.add(
+                    name + " was made on disk by others meanwhile; ours is beside it as " + beside);
+        } catch (LinuxException e) {
+            if (!e.is(Errno.EEXIST)) {
+                throw e;
+            }
+            At.rename(staging, from, dir, beside);
+        }
+    }
+
+    /** The name under which the version in RAM is kept beside the one on disk. */
+    FilePath conflictName(FilePath name) {
+        String raw = name.raw();
+        int most = 255 - conflictSuffix.length();
+        return FilePath.ofRaw(raw.substring(0, Math.min(raw.length(), most)) + conflictSuffix);
+    }
+
+    // Attributes
+
+    private void attributes(FileAttributes r) throws IOException {
+        closeCurrent();
+        File f = log.files().get(r.file());
+        if (lost.contains(f.id())) {
+            return;
+        }
+        Fd dir;
+        FilePath name;
+        if (f.staged().isEmpty()) {
+            dir = directory(f.home());
+            name = f.homeName();
+        } else {
+            dir = staging;
+            name = f.staged();
+            for (PlaceFile p : placed.getOrDefault(f.id(), List.of())) {
+                Fd d = directory(p.directory());
+                if (d != null && inode(d, p.name()) == f.inode()) {
+                    dir = d;
+                    name = p.name();
+                }
+            }
+        }
+        if (dir == null || inode(dir, name) != f.inode()) {
+            lose(f);
+            return;
+        }
+        try (Fd fd = At.open(dir, name, At.O_PATH | At.O_NOFOLLOW, 0)) {
+            Stat stat = Stat.of(fd);
+            if (stat.inode() != f.inode()
+                    || stat.device() != place.stat().device()
+                    || stat.type() != f.type()) {
+                lose(f);
+                return;
+            }
+            r.attributes().give(fd, steps);
+        }
+        if (f.type() == Stat.REGULAR) {
+            changedFiles.add(f.id());
+        } else {
+            // There is nothing that could be opened for an fsync.
+            syncAll = true;
+        }
+    }
+
+    private void attributes(DirectoryAttributes r) throws IOException {
+        Fd dir = directory(r.directory());
+        if (dir != null) {
+            r.attributes().give(dir, steps);
+            changedDirectories.add(r.directory());
+        }
+    }
+
+    /**
+     * One fsync each for a few, else one for the file system: each fsync of a changed file is a
+     * commit of the file system's own journal, and on slow disks a few of them take as long as
+     * writing everything back.
+     */
+    private void makeDurable() throws IOException {
+        changedFiles.removeAll(lost);
+        changedDirectories.remove(LogRecord.NONE);
+        if (syncAll || changedFiles.size() + changedDirectories.size() > MOST_FSYNCS) {
+            steps.before("syncfs");
+            Io.syncFileSystem(place.directory());
+            return;
+        }
+        for (int id : changedFiles) {
+            File f = log.files().get(id);
+            if (!f.staged().isEmpty() && inode(staging, f.staged()) != f.inode()) {
+                steps.before("syncfs");
+                Io.syncFileSystem(place.directory());
+                return;
+            }
+            Opened o = file(id);
+            if (o != null) {
+                steps.before("fsync a file");
+                Io.sync(o.fd());
+            }
+        }
+        closeCurrent();
+        for (int id : changedDirectories) {
+            Fd dir = directory(id);
+            if (dir != null) {
+                steps.before("fsync a directory");
+                Io.sync(dir);
+            }
+        }
+        close(retired);
+    }
+
+    private static void close(List<Fd> fds) {
+        fds.forEach(Fd::close);
+        fds.clear();
+    }
+
+    @Override
+    public void close() {
+        closeCurrent();
+        open.values().forEach(Fd::close);
+        open.clear();
+        close(retired);
+    }
+}

@@ -1,0 +1,107 @@
+package io.rampipe.sync.journal.internal;
+
+import io.rampipe.api.FilePath;
+
+/**
+ * What a redo log consists of, in the order in which it is carried out. {@code docs/redo-log.md}
+ * has the format.
+ *
+ * <p>Directories and files are numbered; number 0 is the target's own directory. They are known by
+ * their inode number, and found wherever an interrupted run has left them: in the staging
+ * directory, at the new place, at the old place.
+ */
+sealed interface LogRecord {
+    /** No directory. */
+    int NONE = -1;
+
+    /** The target's directory. */
+    int ROOT = 0;
+
+    /**
+     * First record.
+     *
+     * @param sequence of this log among those of the pin; begins the names of its staged files
+     * @param deferred whether it waits for the pin's end: it moves directories that the overlay
+     *     over the target still needs in their places
+     * @param device and inode: of the target's directory
+     * @param handle file handle of the target's directory; empty if there is none
+     * @param target path at pin time, for messages and as a last resort
+     * @param file whether the target is one file: {@code target}'s last component
+     */
+    record Header(
+            String pin,
+            long sequence,
+            boolean deferred,
+            String device,
+            long inode,
+            String handle,
+            FilePath target,
+            boolean file)
+            implements LogRecord {}
+
+    /**
+     * A directory.
+     *
+     * @param staged path below the staging directory where it waits before it is placed; empty if
+     *     it never does
+     */
+    record Directory(
+            int id,
+            long inode,
+            int oldParent,
+            FilePath oldName,
+            int newParent,
+            FilePath newName,
+            FilePath staged)
+            implements LogRecord {}
+
+    /**
+     * Anything but a directory.
+     *
+     * @param type as in {@link io.rampipe.linux.Stat}
+     * @param home directory in which it has a name before and after; NONE if it is found in the
+     *     staging directory
+     */
+    record File(int id, long inode, int type, int home, FilePath homeName, FilePath staged)
+            implements LogRecord {}
+
+    /** The file gets this size. */
+    record Size(int file, long size) implements LogRecord {}
+
+    /** These bytes go there; they follow in the log. */
+    record Data(int file, long offset, int length) implements LogRecord {}
+
+    /** This range becomes a hole. */
+    record Hole(int file, long offset, long length) implements LogRecord {}
+
+    /** The directory goes from its old place to the staging directory. */
+    record Detach(int directory) implements LogRecord {}
+
+    /** The name goes, if it is still that file; a directory with all that is in it. */
+    record Remove(int directory, FilePath name, long inode, boolean isDirectory)
+            implements LogRecord {}
+
+    /** The directory goes from the staging directory to its new place. */
+    record PlaceDirectory(int directory) implements LogRecord {}
+
+    /**
+     * The staged file gets this name.
+     *
+     * @param expected inode that has the name before; 0 if none has
+     * @param last whether the name in the staging directory is not needed any more
+     */
+    record PlaceFile(int file, int directory, FilePath name, long expected, boolean last)
+            implements LogRecord {}
+
+    record FileAttributes(int file, Attributes attributes) implements LogRecord {}
+
+    record DirectoryAttributes(int directory, Attributes attributes) implements LogRecord {}
+
+    /**
+     * Last record.
+     *
+     * @param records before this one
+     * @param sum over their checksums
+     */
+    record Footer(long records, long sum) implements LogRecord {}
+}

@@ -1,0 +1,69 @@
+package io.rampipe.sync.journal.internal;
+
+import io.rampipe.linux.Stat;
+import java.util.HashMap;
+import java.util.Map;
+
+/**
+ * What is known of one pin since its last syncback, only to be faster: which entries of its upper
+ * layer are on disk already. Bounded; what is not remembered is compared.
+ */
+final class Memory {
+    /** An entry of 100,000 takes about 100 bytes. */
+    static final int MOST = 100_000;
+
+    /**
+     * A file or directory that is on disk.
+     *
+     * @param change change time of the upper one, nanoseconds
+     * @param lower inode number of the one on disk
+     * @param lowerChange its change time
+     * @param names how many names it has in upper
+     */
+    record Entry(long change, long size, long lower, long lowerChange, int names) {
+        boolean matches(Stat upper) {
+            return change == Digest.change(upper) && size == upper.size();
+        }
+
+        boolean onDisk(Stat found) {
+            return found != null && found.inode() == lower && Digest.change(found) == lowerChange;
+        }
+    }
+
+    private final Map<Long, Entry> entries = new HashMap<>();
+    private Digest last;
+    private long sequence;
+
+    Entry get(long inode) {
+        return entries.get(inode);
+    }
+
+    void put(long inode, Entry entry) {
+        if (entries.size() < MOST || entries.containsKey(inode)) {
+            entries.put(inode, entry);
+        }
+    }
+
+    void remove(long inode) {
+        entries.remove(inode);
+    }
+
+    /** Everything as of this digest is safe on disk; null if that is not known. */
+    Digest last() {
+        return last;
+    }
+
+    void last(Digest digest) {
+        last = digest;
+    }
+
+    long nextSequence(long atLeast) {
+        sequence = Math.max(sequence + 1, atLeast);
+        return sequence;
+    }
+
+    void forgetAll() {
+        entries.clear();
+        last = null;
+    }
+}

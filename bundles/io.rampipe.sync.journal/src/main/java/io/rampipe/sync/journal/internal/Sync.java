@@ -1,0 +1,391 @@
+package io.rampipe.sync.journal.internal;
+
+import io.rampipe.api.DiskFullException;
+import io.rampipe.api.FilePath;
+import io.rampipe.api.Pin;
+import io.rampipe.api.SyncBack.Result;
+import io.rampipe.api.Target;
+import io.rampipe.linux.At;
+import io.rampipe.linux.Errno;
+import io.rampipe.linux.Fd;
+import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.Stat;
+import io.rampipe.linux.StatFs;
+import io.rampipe.sync.journal.internal.Planner.Dir;
+import io.rampipe.sync.journal.internal.Planner.Name;
+import io.rampipe.sync.journal.internal.Planner.Node;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+
+/** One syncback of one pin: look, write the log, commit, apply, drop the log. One thread, once. */
+final class Sync {
+    private final Pin pin;
+    private final UpperLayer upper;
+    private final Memory memory;
+    private final LowerFiles held;
+    private final Clean clean;
+    private final Steps steps;
+    private final List<String> reports = new ArrayList<>();
+
+    /**
+     * @param held files on disk that are held with leases; null if none
+     */
+    Sync(Pin pin, UpperLayer upper, Memory memory, LowerFiles held, Clean clean, Steps steps) {
+        this.pin = pin;
+        this.upper = upper;
+        this.memory = memory;
+        this.held = held;
+        this.clean = clean;
+        this.steps = steps;
+    }
+
+    /**
+     * @param mapped files that programs may be writing to through mappings
+     * @param mounted whether the overlay is still there, and with it programs
+     * @throws MovingException if upper changed meanwhile: nothing was written
+     */
+    Result run(Set<Long> mapped, boolean mounted) throws IOException {
+        try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps);
+                StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
+            LowerFiles lower = held == null ? new LowerFiles(place.stat().device()) : held;
+            long sequence = finishPending(place, staging, lower);
+            Planner plan = new Planner(place, upper, memory, mapped);
+            plan.look();
+            return write(place, staging, lower, plan, sequence, mounted);
+        }
+    }
+
+    /** What is worth telling people. */
+    List<String> reports() {
+        return reports;
+    }
+
+    /**
+     * Finishes a log that was committed and not applied, unless it waits for the pin's end: then
+     * the next one takes its place.
+     *
+     * @return the sequence number for the next log
+     */
+    private long finishPending(Disk.Place place, StagingDirectory staging, LowerFiles lower)
+            throws IOException {
+        try (Fd fd = staging.openLog()) {
+            if (fd == null) {
+                return memory.nextSequence(1);
+            }
+            LogContents contents = LogContents.read(fd);
+            LogRecord.Header header = contents.header();
+            if (!header.pin().equals(pin.id()) || header.inode() != place.stat().inode()) {
+                throw new DamagedLogException("it is the log of another target");
+            }
+            if (!header.deferred()) {
+                try (Applier applier = new Applier(place, staging.fd(), lower, contents, steps)) {
+                    applier.apply(fd, false);
+                    reports.addAll(applier.conflicts());
+                }
+                staging.dropLog();
+                staging.removeStaged("");
+            }
+            return memory.nextSequence(header.sequence() + 1);
+        } catch (DamagedLogException e) {
+            FilePath aside = staging.setAside(staging.log(), "damaged");
+            staging.removeStaged("");
+            reports.add(
+                    "redo log of "
+                            + pin.target()
+                            + " was damaged ("
+                            + e.getMessage()
+                            + ") and is kept as "
+                            + aside);
+            return memory.nextSequence(1);
+        }
+    }
+
+    private Result write(
+            Disk.Place place,
+            StagingDirectory staging,
+            LowerFiles lower,
+            Planner plan,
+            long sequence,
+            boolean mounted)
+            throws IOException {
+        boolean deferred = mounted && plan.moves();
+        Staged names = new Staged(sequence);
+        removeLeftovers(staging);
+        try (LogFile log = new LogFile(staging)) {
+            LogWriter writer = new LogWriter(log::open, steps);
+            try (PlanWriter out =
+                    new PlanWriter(place, plan, lower, writer, staging, names, steps)) {
+                try {
+                    out.write(header(sequence, deferred));
+                    if (!out.empty()) {
+                        writer.finish();
+                    }
+                    out.checkMapped();
+                    if (!upper.digest().sameAs(plan.digest())) {
+                        throw new MovingException(pin.target().toString());
+                    }
+                    if (!out.empty()) {
+                        out.makeDurable(log.open());
+                        staging.commit();
+                    }
+                } catch (IOException | RuntimeException e) {
+                    out.undoReserved();
+                    throw abandoned(e, place, staging, names, writer.length() + out.stagedBytes());
+                }
+                Result result = finish(place, staging, lower, plan, out, writer, log, names);
+                remember(place, plan, deferred);
+                return result;
+            }
+        }
+    }
+
+    /** What an attempt that was cut short has left; a log that waits for the pin's end stays. */
+    private void removeLeftovers(StagingDirectory staging) throws IOException {
+        if (staging.existing() == null) {
+            return;
+        }
+        String keep = "";
+        try (Fd fd = staging.openLog()) {
+            if (fd != null) {
+                keep = Staged.prefix(LogContents.read(fd).header().sequence());
+            }
+        }
+        staging.discard(false);
+        staging.removeStaged(keep);
+    }
+
+    private LogRecord.Header header(long sequence, boolean deferred) {
+        return new LogRecord.Header(
+                pin.id(),
+                sequence,
+                deferred,
+                pin.attribute(Pin.LOWER_DEVICE),
+                Long.parseUnsignedLong(pin.attribute(Pin.LOWER_INODE)),
+                pin.attributes().getOrDefault(Pin.LOWER_HANDLE, ""),
+                pin.target().path(),
+                pin.target().kind() == Target.Kind.FILE);
+    }
+
+    /** Takes back what is not committed and finds the right exception. */
+    private IOException abandoned(
+            Exception e, Disk.Place place, StagingDirectory staging, Staged names, long needed) {
+        try {
+            if (staging.existing() != null || staging.hasUncommitted()) {
+                staging.discard(false);
+                staging.removeStagedOf(names.prefix());
+            }
+        } catch (IOException more) {
+            e.addSuppressed(more);
+        }
+        if (e instanceof LinuxException l && l.is(Errno.ENOSPC, Errno.EDQUOT)) {
+            return full(place, needed, l);
+        }
+        if (e instanceof RuntimeException r) {
+            throw r;
+        }
+        return (IOException) e;
+    }
+
+    private IOException full(Disk.Place place, long needed, LinuxException e) {
+        String room;
+        try {
+            room = StatFs.of(place.directory()).availableBytes() + " bytes are free";
+        } catch (LinuxException more) {
+            room = more.getMessage();
+        }
+        return new DiskFullException(
+                "no room on the disk of "
+                        + pin.target()
+                        + ": more than "
+                        + needed
+                        + " bytes are needed, "
+                        + room
+                        + "; all data is safe in RAM, make room on the disk ("
+                        + e.getMessage()
+                        + ")",
+                e);
+    }
+
+    private Result finish(
+            Disk.Place place,
+            StagingDirectory staging,
+            LowerFiles lower,
+            Planner plan,
+            PlanWriter out,
+            LogWriter writer,
+            LogFile log,
+            Staged names)
+            throws IOException {
+        if (out.empty()) {
+            if (staging.hasLog()) {
+                // What it was to do has been undone in RAM.
+                staging.dropLog();
+                staging.removeStaged("");
+            }
+            return new Result(true, 0, 0, 0);
+        }
+        boolean deferred;
+        long patched;
+        LogContents contents = LogContents.read(log.open());
+        deferred = contents.header().deferred();
+        try (Applier applier = new Applier(place, staging.fd(), lower, contents, steps)) {
+            applier.apply(log.open(), deferred);
+            patched = applier.bytes();
+            for (int id : applier.lost()) {
+                keepBeside(place, staging, names, applier, contents.files().get(id), out.node(id));
+            }
+            reports.addAll(applier.conflicts());
+        }
+        if (deferred) {
+            staging.removeStaged(names.prefix());
+        } else {
+            staging.dropLog();
+            staging.removeStaged("");
+        }
+        return new Result(
+                true,
+                out.changes(),
+                out.bytes() + out.stagedBytes(),
+                writer.length() + out.stagedBytes() + patched);
+    }
+
+    /** The file on disk is not the one any more that was to be changed: both versions are kept. */
+    private void keepBeside(
+            Disk.Place place,
+            StagingDirectory staging,
+            Staged names,
+            Applier applier,
+            LogRecord.File file,
+            Node node)
+            throws IOException {
+        Fd dir = file.home() == LogRecord.NONE ? null : applier.directory(file.home());
+        if (dir == null || node == null || !node.upper.isRegular()) {
+            return;
+        }
+        FilePath name = names.next();
+        FilePath beside = applier.conflictName(file.homeName());
+        try (UpperDirectories files = new UpperDirectories(upper);
+                Fd from = files.open(node, UpperLayer.READ);
+                Fd to =
+                        At.open(
+                                staging.fd(),
+                                name,
+                                At.O_RDWR | At.O_CREAT | At.O_EXCL | At.O_NOFOLLOW,
+                                0600)) {
+            new FileData().copy(from, node.upper.size(), to, null, steps);
+            Attributes.of(from, node.upper).give(to, steps);
+            io.rampipe.linux.Io.sync(to);
+            At.rename(staging.fd(), name, dir, beside);
+            io.rampipe.linux.Io.sync(dir);
+        } catch (MovingException e) {
+            // It will be written as what it is next time.
+            return;
+        }
+        reports.add("the version in RAM of " + file.homeName() + " is kept as " + beside);
+    }
+
+    /** Notes what is on disk now, so that the next time it need not be compared. */
+    private void remember(Disk.Place place, Planner plan, boolean deferred) throws IOException {
+        long settled = clean.settled();
+        if (deferred) {
+            memory.last(plan.digest().newest() < settled ? plan.digest() : null);
+            return;
+        }
+        for (Dir d : plan.directories()) {
+            if (d == plan.root() && !upper.wholeDirectory()) {
+                continue;
+            }
+            try (Fd fd =
+                    At.openBeneathSameMount(
+                            place.directory(), d.newPath(), At.O_PATH | At.O_DIRECTORY, 0)) {
+                remember(d.upper, Stat.of(fd), 1, settled);
+            } catch (LinuxException e) {
+                memory.remove(d.upper.inode());
+            }
+        }
+        Dir last = null;
+        Fd fd = null;
+        try {
+            for (Node n : plan.nodes()) {
+                memory.remove(n.upper.inode());
+                if (n.mapped) {
+                    continue;
+                }
+                if (n.indexName != null) {
+                    remember(n.upper, n.lower, 0, settled);
+                    continue;
+                }
+                Name name = n.names.get(0);
+                if (name.dir() != last) {
+                    if (fd != null) {
+                        fd.close();
+                        fd = null;
+                    }
+                    fd =
+                            At.openBeneathSameMount(
+                                    place.directory(),
+                                    name.dir().newPath(),
+                                    At.O_PATH | At.O_DIRECTORY,
+                                    0);
+                    last = name.dir();
+                }
+                remember(n.upper, Stat.at(fd, name.name()), n.names.size(), settled);
+            }
+        } catch (LinuxException e) {
+            // Others took it away; it will be compared again.
+        } finally {
+            if (fd != null) {
+                fd.close();
+            }
+        }
+        memory.last(plan.digest().newest() < settled ? plan.digest() : null);
+    }
+
+    private void remember(Stat above, Stat below, int names, long settled) {
+        if (Digest.change(above) < settled) {
+            memory.put(
+                    above.inode(),
+                    new Memory.Entry(
+                            Digest.change(above),
+                            above.size(),
+                            below.inode(),
+                            Digest.change(below),
+                            names));
+        } else {
+            memory.remove(above.inode());
+        }
+    }
+
+    /** Up to when change times are past telling two changes as one. */
+    @FunctionalInterface
+    interface Clean {
+        /** Nanoseconds since the epoch: what changed before would show if it changed again. */
+        long settled();
+    }
+
+    /** The log being written, made when there is something to write. */
+    private static final class LogFile implements AutoCloseable {
+        private final StagingDirectory staging;
+        private Fd fd;
+
+        LogFile(StagingDirectory staging) {
+            this.staging = staging;
+        }
+
+        Fd open() throws IOException {
+            if (fd == null) {
+                fd = staging.createLog();
+            }
+            return fd;
+        }
+
+        @Override
+        public void close() {
+            if (fd != null) {
+                fd.close();
+            }
+        }
+    }
+}
