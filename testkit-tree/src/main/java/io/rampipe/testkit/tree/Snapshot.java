@@ -28,38 +28,49 @@ public record Snapshot(TreeMap<FilePath, Entry> entries) {
      *
      * @param what all that must be equal, for people
      * @param data bytes that are not holes, as far as the file system tells
+     * @param extraLinks links that the file system tells of beyond the names found
      */
-    public record Entry(String what, long data) {}
+    public record Entry(String what, long data, int extraLinks) {}
 
     private static final FilePath ROOT = FilePath.of("");
 
     /** Of an open directory. */
     public static Snapshot of(Fd root) throws IOException {
         Snapshot s = new Snapshot(new TreeMap<>());
-        s.take(root, ROOT, new HashMap<>());
+        Map<String, List<FilePath>> groups = new HashMap<>();
+        s.take(root, ROOT, groups);
+        for (List<FilePath> names : groups.values()) {
+            for (FilePath name : names) {
+                Entry e = s.entries.get(name);
+                String with = names.size() == 1 ? "" : " linked with " + names;
+                s.entries.put(
+                        name, new Entry(e.what() + with, e.data(), e.extraLinks() - names.size()));
+            }
+        }
         return s;
     }
 
-    private void take(Fd dir, FilePath path, Map<String, FilePath> first) throws IOException {
-        entries.put(path, entry(dir, Stat.of(dir), path, first));
+    private void take(Fd dir, FilePath path, Map<String, List<FilePath>> groups)
+            throws IOException {
+        entries.put(path, entry(dir, Stat.of(dir), path, groups));
         List<FilePath> names = At.list(dir);
         names.sort(null);
         for (FilePath name : names) {
             Stat s = Stat.at(dir, name);
             if (s.isDirectory()) {
                 try (Fd sub = At.openDirectory(dir, name)) {
-                    take(sub, path.resolve(name), first);
+                    take(sub, path.resolve(name), groups);
                 }
             } else {
                 int flags = s.isRegular() ? At.O_RDONLY : At.O_PATH;
                 try (Fd fd = At.open(dir, name, flags | At.O_NOFOLLOW, 0)) {
-                    entries.put(path.resolve(name), entry(fd, s, path.resolve(name), first));
+                    entries.put(path.resolve(name), entry(fd, s, path.resolve(name), groups));
                 }
             }
         }
     }
 
-    private static Entry entry(Fd fd, Stat s, FilePath path, Map<String, FilePath> first)
+    private static Entry entry(Fd fd, Stat s, FilePath path, Map<String, List<FilePath>> groups)
             throws IOException {
         StringBuilder what = new StringBuilder();
         what.append(Integer.toOctalString(s.mode()))
@@ -81,14 +92,14 @@ public record Snapshot(TreeMap<FilePath, Entry> entries) {
             what.append(" device ").append(Stat.deviceText(s.deviceNumber()));
         }
         if (!s.isDirectory()) {
-            FilePath same = first.putIfAbsent(s.device() + ":" + s.inode(), path);
-            what.append(" links ").append(s.links()).append(" with ").append(same);
+            groups.computeIfAbsent(s.device() + ":" + s.inode(), k -> new ArrayList<>(1)).add(path);
         }
         TreeMap<String, String> xattrs = new TreeMap<>();
         for (String name : Xattrs.list(fd)) {
             xattrs.put(name, HexFormat.of().formatHex(Xattrs.get(fd, name).orElseThrow()));
         }
-        return new Entry(what.append(' ').append(xattrs).toString(), data);
+        return new Entry(
+                what.append(' ').append(xattrs).toString(), data, s.isDirectory() ? 0 : s.links());
     }
 
     private static String hash(Fd fd, long size) throws IOException {
@@ -147,6 +158,14 @@ public record Snapshot(TreeMap<FilePath, Entry> entries) {
             }
         }
         return differences;
+    }
+
+    /** Names of files that have more links, or fewer, than names in the tree. */
+    public List<FilePath> oddlyLinked() {
+        return entries.entrySet().stream()
+                .filter(e -> e.getValue().extraLinks() != 0)
+                .map(Map.Entry::getKey)
+                .toList();
     }
 
     /** Bytes in all files that are not holes. */

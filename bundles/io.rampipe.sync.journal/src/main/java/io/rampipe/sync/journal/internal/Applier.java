@@ -99,6 +99,7 @@ final class Applier implements AutoCloseable {
      *     are
      */
     void apply(Fd fd, boolean dataOnly) throws IOException {
+        freeReserve();
         LogReader reader = new LogReader(fd);
         LogRecord record;
         while ((record = reader.next()) != null) {
@@ -127,6 +128,14 @@ final class Applier implements AutoCloseable {
         }
         closeCurrent();
         makeDurable();
+    }
+
+    private void freeReserve() throws IOException {
+        FilePath reserve = FilePath.of(Staged.prefix(log.header().sequence()) + Staged.RESERVE);
+        if (inode(staging, reserve) != 0) {
+            steps.before("free the reserve");
+            At.unlink(staging, reserve);
+        }
     }
 
     /** What was not done because others changed the disk; for people. */

@@ -36,8 +36,6 @@ final class PlanWriter implements AutoCloseable {
 
     private static final FilePath NO_NAME = FilePath.of("");
 
-    private record Reserved(Node node, Name home, FilePath link, long offset, long length) {}
-
     /** Thrown to give up comparing a file that is better written as a whole. */
     private static final class Rather extends IOException {
         private static final long serialVersionUID = 1L;
@@ -59,7 +57,7 @@ final class PlanWriter implements AutoCloseable {
 
     private final Map<FilePath, Fd> openDirectories = new HashMap<>();
     private final List<Fd> unsynced = new ArrayList<>();
-    private final List<Reserved> reserved = new ArrayList<>();
+    private long reserved;
     private final Map<Integer, Node> byId = new HashMap<>();
     private final Set<Node> changed = new HashSet<>();
     private boolean syncAll;
@@ -241,7 +239,7 @@ final class PlanWriter implements AutoCloseable {
             ref(home.dir());
         }
         LogWriter.Mark mark = log.mark();
-        int reservedBefore = reserved.size();
+        long reservedBefore = reserved;
         int id = files++;
         long before = bytes;
         FilePath stagedName = link;
@@ -275,7 +273,7 @@ final class PlanWriter implements AutoCloseable {
                     return false;
                 }
                 Stat s = Stat.of(opened.fd());
-                compare(n, fd, opened.fd(), s.size(), crc, id, home, link, describe);
+                compare(n, fd, opened.fd(), s.size(), crc, id, describe);
                 now = Attributes.of(opened.fd(), s);
             } else {
                 try (Fd path = openPath(n, home, link)) {
@@ -288,7 +286,7 @@ final class PlanWriter implements AutoCloseable {
                 placements.add(() -> log.write(new LogRecord.FileAttributes(id, wanted)));
             }
         } catch (Rather e) {
-            undoReserved(reservedBefore);
+            reserved = reservedBefore;
             log.reset(mark);
             bytes = before;
             byId.remove(id);
@@ -381,16 +379,7 @@ final class PlanWriter implements AutoCloseable {
         }
     }
 
-    private void compare(
-            Node n,
-            Fd fd,
-            Fd below,
-            long lowerSize,
-            CRC32C crc,
-            int id,
-            Name home,
-            FilePath link,
-            Step describe)
+    private void compare(Node n, Fd fd, Fd below, long lowerSize, CRC32C crc, int id, Step describe)
             throws IOException {
         long size = n.upper.size();
         long most = n.replaceable && size >= WORTH_STAGING ? size / 2 : Long.MAX_VALUE;
@@ -413,9 +402,7 @@ final class PlanWriter implements AutoCloseable {
                             throw new Rather();
                         }
                         describe.run();
-                        if (reserve(below, offset, length)) {
-                            reserved.add(new Reserved(n, home, link, offset, length));
-                        }
+                        reserve(below, offset, length);
                         log.write(new LogRecord.Data(id, offset, length), part);
                         bytes += length;
                     }
@@ -428,53 +415,35 @@ final class PlanWriter implements AutoCloseable {
                 });
     }
 
-    /** Once the log is committed, writing what it says must not fail for want of room. */
-    private boolean reserve(Fd below, long offset, long length) throws IOException {
+    /**
+     * Once the log is committed, writing what it says must not fail for want of room. Not reserved
+     * in the file itself: that would take away its capabilities and change its times ({@code
+     * fallocate(2)} counts as a write).
+     */
+    private void reserve(Fd below, long offset, long length) throws IOException {
         long data = Io.nextData(below, offset);
-        if (data == offset && Io.nextHole(below, offset) >= offset + length) {
-            return false;
+        if (data != offset || Io.nextHole(below, offset) < offset + length) {
+            reserved += length + 2 * FileData.BLOCK;
         }
-        try {
-            steps.before("reserve room");
-            Io.reserve(below, offset, length);
-            return true;
+    }
+
+    private void reserve() throws IOException {
+        if (reserved == 0) {
+            return;
+        }
+        steps.before("create the reserve");
+        try (Fd fd =
+                At.open(
+                        staging.fd(),
+                        FilePath.of(names.prefix() + Staged.RESERVE),
+                        At.O_RDWR | At.O_CREAT | At.O_EXCL | At.O_NOFOLLOW,
+                        0600)) {
+            steps.before("allocate the reserve");
+            Io.allocate(fd, 0, reserved);
         } catch (LinuxException e) {
             if (!e.is(Errno.EOPNOTSUPP, Errno.ENOSYS)) {
                 throw e;
             }
-            return false;
-        }
-    }
-
-    /** Gives back the room that was reserved in files on disk. */
-    void undoReserved() {
-        undoReserved(0);
-    }
-
-    private void undoReserved(int from) {
-        List<Reserved> undone = reserved.subList(from, reserved.size());
-        for (Reserved r : undone) {
-            try (Opened file = open(r.node(), r.home(), r.link())) {
-                if (file != null) {
-                    punchUnwritten(file.fd(), r.offset(), r.offset() + r.length());
-                }
-            } catch (IOException e) {
-                // Room stays reserved in a file that is about to need it.
-            }
-        }
-        undone.clear();
-    }
-
-    /** Reserved room counts as a hole ({@code lseek(2)}); what is data was there before. */
-    private static void punchUnwritten(Fd fd, long from, long end) throws IOException {
-        long at = from;
-        while (at < end) {
-            long data = Io.nextData(fd, at);
-            long to = data < 0 || data > end ? end : data;
-            if (to > at) {
-                Io.punchHole(fd, at, to - at);
-            }
-            at = to == end ? end : Io.nextHole(fd, to);
         }
     }
 
@@ -658,6 +627,7 @@ final class PlanWriter implements AutoCloseable {
 
     /** Everything that is staged, and the log, are on disk when this returns. */
     void makeDurable(Fd logFile) throws IOException {
+        reserve();
         if (syncAll) {
             steps.before("syncfs");
             Io.syncFileSystem(place.directory());
@@ -707,6 +677,11 @@ final class PlanWriter implements AutoCloseable {
     /** Bytes of file data in the log. */
     long bytes() {
         return bytes;
+    }
+
+    /** Bytes of disk that this needed before the commit. */
+    long needed() {
+        return log.length() + staged + reserved;
     }
 
     /** Bytes of file data in staged files. */

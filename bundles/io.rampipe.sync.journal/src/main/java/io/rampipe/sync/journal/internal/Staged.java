@@ -4,6 +4,9 @@ import io.rampipe.api.FilePath;
 
 /** Names in the staging directory: the log's sequence number and a count. */
 final class Staged {
+    /** Behind the prefix: a file that keeps room for what will be written in place. */
+    static final String RESERVE = "reserve";
+
     private final String prefix;
     private int count;
 

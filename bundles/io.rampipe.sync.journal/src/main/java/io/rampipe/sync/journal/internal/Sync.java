@@ -131,8 +131,7 @@ final class Sync {
                         staging.commit();
                     }
                 } catch (IOException | RuntimeException e) {
-                    out.undoReserved();
-                    throw abandoned(e, place, staging, names, writer.length() + out.stagedBytes());
+                    throw abandoned(e, place, staging, names, out.needed());
                 }
                 Result result = finish(place, staging, lower, plan, out, writer, log, names);
                 remember(place, plan, deferred);

@@ -40,7 +40,8 @@ class ModelTest {
                 Pin pin = tree.pin();
                 for (int part = random.nextInt(3); part >= 0; part--) {
                     try (Fd root = tree.openTarget()) {
-                        new RandomTree(random, root).change(random.nextInt(60));
+                        new RandomTree(random, root)
+                                .change(random.nextInt(random.nextInt(4) == 0 ? 400 : 60));
                     }
                     if (part > 0) {
                         Snapshot before = tree.snapshot();
@@ -64,6 +65,7 @@ class ModelTest {
                 }
                 Snapshot found = tree.snapshot();
                 assertEquals(List.of(), model.differences(found), where + "the disk differs");
+                assertEquals(List.of(), found.oddlyLinked(), where + "links");
                 assertTrue(
                         found.data() <= model.data() + model.entries().size() * 4096L,
                         where + "holes were filled");

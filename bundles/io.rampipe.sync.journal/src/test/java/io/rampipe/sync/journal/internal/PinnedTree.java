@@ -29,6 +29,7 @@ final class PinnedTree implements AutoCloseable {
     final ScratchDisk disk;
     final FilePath target;
     private final Path pool;
+    private final Path image;
     private boolean mounted;
     private Pin pin;
 
@@ -37,6 +38,7 @@ final class PinnedTree implements AutoCloseable {
         Path directory = disk.root().resolve("home").resolve("target");
         Files.createDirectories(directory);
         this.target = FilePath.of(directory.toString());
+        this.image = disk.root().resolveSibling("disk.img");
         this.pool = disk.aside("pool");
         Command.run("mount", "-t", "tmpfs", "pool", pool.toString());
     }
@@ -46,12 +48,21 @@ final class PinnedTree implements AutoCloseable {
         Command.shell("cd " + pool + " && rm -rf upper work && mkdir upper work");
         try (Fd lower = openTarget();
                 Fd upper = At.open(FilePath.of(pool + "/upper"), At.O_RDONLY | At.O_DIRECTORY)) {
+            Attributes.of(lower, Stat.of(lower)).give(upper, Steps.NONE);
+        }
+        describe(Target.directory(target));
+        cover();
+        return pin;
+    }
+
+    /** The record for what is on disk now; nothing must cover the target. */
+    Pin describe(Target what) throws IOException {
+        try (Fd lower = openTarget()) {
             Stat s = Stat.of(lower);
-            Attributes.of(lower, s).give(upper, Steps.NONE);
             pin =
                     new Pin(
                             ID,
-                            Target.directory(target),
+                            what,
                             "overlayfs",
                             JournalSyncBack.NAME,
                             Pin.OVERLAY,
@@ -69,7 +80,6 @@ final class PinnedTree implements AutoCloseable {
                                     Pin.LOWER_HANDLE,
                                     FileHandle.of(lower).toString()));
         }
-        cover();
         return pin;
     }
 
@@ -120,6 +130,22 @@ final class PinnedTree implements AutoCloseable {
         disk.mount();
     }
 
+    /** Keeps what is on the disk now. */
+    void save(Path where) throws IOException {
+        assertNothingOpen();
+        disk.unmount();
+        Command.run("cp", "--sparse=always", image.toString(), where.toString());
+        disk.mount();
+    }
+
+    /** Brings back what {@link #save} has kept. */
+    void restore(Path where) throws IOException {
+        assertNothingOpen();
+        disk.unmount();
+        Command.run("cp", "--sparse=always", where.toString(), image.toString());
+        disk.mount();
+    }
+
     /** No descriptor of this process is on the disk, through whichever mount. */
     private void assertNothingOpen() throws IOException {
         long device = (Long) Files.getAttribute(disk.root(), "unix:dev");
@@ -135,8 +161,7 @@ final class PinnedTree implements AutoCloseable {
     /** What is in RamPipe's own directory on the disk. */
     List<FilePath> leftovers() throws IOException {
         try (Fd home =
-                At.open(
-                        FilePath.of(disk.root() + "/.rampipe"), At.O_RDONLY | At.O_DIRECTORY)) {
+                At.open(FilePath.of(disk.root() + "/.rampipe"), At.O_RDONLY | At.O_DIRECTORY)) {
             return At.list(home);
         }
     }
