@@ -305,7 +305,8 @@ final class Applier implements AutoCloseable {
         }
         Fd from = directory(d.oldParent());
         if (from == null || inode(from, d.oldName()) != d.inode()) {
-            conflicts.add(d.oldName() + " was moved or removed on disk by others");
+            conflicts.add(
+                    "the directory " + d.oldName() + " was moved or removed on disk by others");
             return;
         }
         steps.before("rename a directory out");
@@ -324,7 +325,8 @@ final class Applier implements AutoCloseable {
         if (now == 0 || known.contains(now) && now != r.inode()) {
             return;
         }
-        if (now != r.inode()) {
+        // The number alone may belong to a new file already.
+        if (now != r.inode() || Stat.at(dir, r.name()).isDirectory() != r.isDirectory()) {
             conflicts.add(r.name() + " was replaced on disk by others and was not removed");
             return;
         }
@@ -353,7 +355,10 @@ final class Applier implements AutoCloseable {
         changedDirectories.add(d.id());
         Fd dir = directory(d.newParent());
         if (dir == null) {
-            conflicts.add("the directory for " + d.newName() + " was moved or removed by others");
+            if (inode(staging, d.staged()) == d.inode()) {
+                steps.before("rename a directory in elsewhere");
+                placeBeside(d.staged(), place.directory(), d.newName());
+            }
             return;
         }
         long now = inode(dir, d.newName());
@@ -374,7 +379,10 @@ final class Applier implements AutoCloseable {
         changedDirectories.add(r.directory());
         Fd dir = directory(r.directory());
         if (dir == null) {
-            conflicts.add("the directory for " + r.name() + " was moved or removed by others");
+            if (inode(staging, f.staged()) == f.inode()) {
+                steps.before("rename a new file in elsewhere");
+                placeBeside(f.staged(), place.directory(), r.name());
+            }
             return;
         }
         long now = inode(dir, r.name());
@@ -401,26 +409,38 @@ final class Applier implements AutoCloseable {
         }
     }
 
-    /** Others put something where this was to go: both are kept. */
-    private void placeBeside(FilePath from, Fd dir, FilePath name) throws IOException {
-        FilePath beside = conflictName(name);
-        try {
-            At.renameNoReplace(staging, from, dir, beside);
-            conflicts.add(
-                    name + " was made on disk by others meanwhile; ours is beside it as " + beside);
-        } catch (LinuxException e) {
-            if (!e.is(Errno.EEXIST)) {
-                throw e;
+    /**
+     * Others put something where this was to go, or took the directory away: both are kept.
+     *
+     * @param from name in the staging directory
+     * @param dir where it was to go, or the target's own directory
+     */
+    void placeBeside(FilePath from, Fd dir, FilePath name) throws IOException {
+        for (int i = 1; ; i++) {
+            FilePath beside = conflictName(name, i);
+            try {
+                At.renameNoReplace(staging, from, dir, beside);
+                syncAll = true;
+                conflicts.add(
+                        name
+                                + " was replaced, or its directory taken away, on disk by others;"
+                                + " the version from RAM is kept as "
+                                + beside);
+                return;
+            } catch (LinuxException e) {
+                if (!e.is(Errno.EEXIST)) {
+                    throw e;
+                }
             }
-            At.rename(staging, from, dir, beside);
         }
     }
 
     /** The name under which the version in RAM is kept beside the one on disk. */
-    FilePath conflictName(FilePath name) {
+    private FilePath conflictName(FilePath name, int number) {
+        String suffix = conflictSuffix + (number == 1 ? "" : "-" + number);
         String raw = name.raw();
-        int most = 255 - conflictSuffix.length();
-        return FilePath.ofRaw(raw.substring(0, Math.min(raw.length(), most)) + conflictSuffix);
+        return FilePath.ofRaw(
+                raw.substring(0, Math.min(raw.length(), 255 - suffix.length())) + suffix);
     }
 
     // Attributes

@@ -18,8 +18,7 @@ import java.util.zip.CRC32C;
 final class LogReader {
     private final Fd fd;
     private final long size;
-    private final ByteBuffer buffer =
-            ByteBuffer.allocateDirect(2 * LogFormat.MAX_RECORD).order(LogFormat.ORDER);
+    private final ByteBuffer buffer;
     private final CRC32C crc = new CRC32C();
     private ByteBuffer data;
     private long position;
@@ -30,6 +29,8 @@ final class LogReader {
     LogReader(Fd fd) throws IOException {
         this.fd = fd;
         this.size = Stat.of(fd).size();
+        int most = (int) Math.min(2 * LogFormat.MAX_RECORD, size);
+        this.buffer = ByteBuffer.allocateDirect(most).order(LogFormat.ORDER);
         buffer.limit(0);
         need(LogFormat.PREAMBLE, "the preamble");
         byte[] magic = new byte[LogFormat.MAGIC.length];

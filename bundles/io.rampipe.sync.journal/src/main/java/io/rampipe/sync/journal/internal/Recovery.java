@@ -137,7 +137,14 @@ final class Recovery {
                                 contents,
                                 steps)) {
             applier.apply(fd, false);
-            staging.dropLog();
+            if (applier.lost().isEmpty()) {
+                staging.dropLog();
+            } else {
+                // Its data has no other place: others replaced the files that it is about.
+                lines.add(
+                        "what could not be applied of a redo log is kept as "
+                                + staging.setAside(staging.log(), "conflict"));
+            }
             staging.discard(true);
             lines.add(
                     "brought "

@@ -8,6 +8,7 @@ import io.rampipe.api.Target;
 import io.rampipe.linux.At;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
+import io.rampipe.linux.Io;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
 import io.rampipe.linux.StatFs;
@@ -259,12 +260,12 @@ final class Sync {
             LogRecord.File file,
             Node node)
             throws IOException {
-        Fd dir = file.home() == LogRecord.NONE ? null : applier.directory(file.home());
-        if (dir == null || node == null || !node.upper.isRegular()) {
+        if (file.home() == LogRecord.NONE || node == null || !node.upper.isRegular()) {
             return;
         }
+        Fd home = applier.directory(file.home());
+        Fd dir = home == null ? place.directory() : home;
         FilePath name = names.next();
-        FilePath beside = applier.conflictName(file.homeName());
         try (UpperDirectories files = new UpperDirectories(upper);
                 Fd from = files.open(node, UpperLayer.READ);
                 Fd to =
@@ -275,14 +276,13 @@ final class Sync {
                                 0600)) {
             new FileData().copy(from, node.upper.size(), to, null, steps);
             Attributes.of(from, node.upper).give(to, steps);
-            io.rampipe.linux.Io.sync(to);
-            At.rename(staging.fd(), name, dir, beside);
-            io.rampipe.linux.Io.sync(dir);
+            Io.sync(to);
+            applier.placeBeside(name, dir, file.homeName());
+            Io.sync(dir);
         } catch (MovingException e) {
             // It will be written as what it is next time.
             return;
         }
-        reports.add("the version in RAM of " + file.homeName() + " is kept as " + beside);
     }
 
     /** Notes what is on disk now, so that the next time it need not be compared. */
