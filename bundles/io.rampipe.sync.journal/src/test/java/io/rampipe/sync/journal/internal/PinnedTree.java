@@ -108,6 +108,12 @@ final class PinnedTree implements AutoCloseable {
         }
     }
 
+    /** For what a mapping keeps busy. */
+    void uncoverLazily() throws IOException {
+        Command.run("umount", "--lazy", target.toString());
+        mounted = false;
+    }
+
     Pin record() {
         return pin;
     }
