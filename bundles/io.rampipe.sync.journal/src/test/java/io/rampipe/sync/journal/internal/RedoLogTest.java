@@ -99,7 +99,7 @@ class RedoLogTest {
 
     /** Arrays by their content. */
     private static String text(LogRecord r) {
-        ByteBuffer b = ByteBuffer.allocate(LogFormat.MAX_RECORD);
+        ByteBuffer b = ByteBuffer.allocate(8192).order(LogFormat.ORDER);
         LogFormat.encode(r, b);
         return LogFormat.type(r) + Arrays.toString(Arrays.copyOf(b.array(), b.position()));
     }
