@@ -219,8 +219,12 @@ final class FanotifySession implements EventSource.Session {
                             ? pinnedFile(pin, directory)
                             : pinnedDirectory(pin, directory);
         } catch (IOException e) {
+            String hint =
+                    e instanceof LinuxException l && l.is(Errno.EMFILE)
+                            ? "; raise the sysctl fs.fanotify.max_user_groups, or LimitNOFILE"
+                            : "";
             throw new IOException(
-                    "cannot watch the pin of " + pin.target() + ": " + e.getMessage(), e);
+                    "cannot watch the pin of " + pin.target() + ": " + e.getMessage() + hint, e);
         }
         pins.put(pin.id(), watch);
         changed();
@@ -233,7 +237,14 @@ final class FanotifySession implements EventSource.Session {
         try (Fd fd = At.open(path, At.O_PATH)) {
             mount = Stat.of(fd).mount();
         }
-        return own(group -> Watch.pin(group, path, mount, pin, directory, masks));
+        try {
+            return own(group -> Watch.pin(group, path, mount, pin, directory, masks));
+        } catch (LinuxException e) {
+            if (!withoutHandles(e)) {
+                throw e;
+            }
+        }
+        return byDescriptors(path, mount, pin, directory);
     }
 
     private Watch pinnedDirectory(Pin pin, long directory) throws IOException {
@@ -260,6 +271,11 @@ final class FanotifySession implements EventSource.Session {
                 throw e;
             }
         }
+        return byDescriptors(path, mount, pin, directory);
+    }
+
+    private Watch byDescriptors(FilePath path, long mount, Pin pin, long directory)
+            throws IOException {
         Fanotify group = Fanotify.withDescriptors();
         return listen(group, Watch.pin(group, path, mount, pin, directory, masks));
     }
