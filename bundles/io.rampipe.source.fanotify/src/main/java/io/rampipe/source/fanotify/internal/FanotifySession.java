@@ -498,10 +498,12 @@ final class FanotifySession implements EventSource.Session {
         if (sampling) {
             scale =
                     pin
-                            ? sampler.count(watch)
-                            : (mask & masks.data()) != 0 ? sampler.count(watch, file, events) : 1;
+                            ? sampler.count(watch, file, kinds)
+                            : (mask & masks.data()) != 0
+                                    ? sampler.count(watch, file, kinds, events)
+                                    : 1;
         }
-        if (!pin && ignored.contains(directory)) {
+        if (scale == 0 || !pin && ignored.contains(directory)) {
             return;
         }
         current.set(watch, pin ? watch.directory() : directory, file, kinds, scale);
@@ -523,7 +525,10 @@ final class FanotifySession implements EventSource.Session {
             long file =
                     Identity.numbers(
                             pin.directory(), Identity.numbers(events.device(), events.inode()));
-            double scale = sampling ? sampler.count(pin) : 1;
+            double scale = sampling ? sampler.count(pin, file, kinds) : 1;
+            if (scale == 0) {
+                return;
+            }
             current.set(pin, pin.directory(), file, kinds, scale);
             listener.access(current);
             return;

@@ -66,4 +66,14 @@ class ActivityTest {
         int again = activity.touch(77, 30);
         assertTrue(activity.hot(again) == null && !activity.constant(again));
     }
+
+    @Test
+    void equalEventsOfOneDrainAreRepeated() {
+        int entry = activity.touch(77, 0);
+        assertFalse(activity.repeated(entry, 1, 4));
+        assertTrue(activity.repeated(entry, 1, 4));
+        assertFalse(activity.repeated(entry, 1, 12));
+        assertTrue(activity.repeated(entry, 1, 8));
+        assertFalse(activity.repeated(entry, 2, 4));
+    }
 }
