@@ -128,15 +128,22 @@ abstract class Pinning {
         }
     }
 
+    /**
+     * The sooner it is noticed, the more likely is it that nobody is in the overlay yet, and that
+     * it can be undone.
+     */
+    final void checkNotBypassed(LeaseSet leases) throws IOException {
+        FilePath bypassed = leases.wantedForWriting();
+        if (bypassed != null) {
+            throw new Bypass(
+                    bypassed, full(bypassed) + " was opened for writing while it was being pinned");
+        }
+    }
+
     /** Waits until the mount has been there long enough, or somebody bypasses it. */
     final void hold(LeaseSet leases, long since) throws IOException {
         while (true) {
-            FilePath bypassed = leases.wantedForWriting();
-            if (bypassed != null) {
-                throw new Bypass(
-                        bypassed,
-                        full(bypassed) + " was opened for writing while it was being pinned");
-            }
+            checkNotBypassed(leases);
             long left = HOLD_NANOS - (System.nanoTime() - since);
             if (left <= 0) {
                 return;
@@ -163,6 +170,9 @@ abstract class Pinning {
                     throw because;
                 }
                 kept = Remounting.remount(pin);
+            } else if (Overlay.over(pin).isEmpty()) {
+                // Nothing covers the target: programs are at the disk's version, as they should.
+                throw new IOException("the overlay out of sight cannot be unmounted");
             }
             return journalled(bypassed(kept, because).at(Pin.Step.PINNED));
         } catch (IOException e) {
