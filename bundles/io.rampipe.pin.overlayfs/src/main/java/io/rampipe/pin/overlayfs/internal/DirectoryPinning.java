@@ -55,25 +55,34 @@ final class DirectoryPinning extends Pinning {
     }
 
     private Pin cover(Pin preparing, Place place, PoolDirectory pool) throws IOException {
-        Pin pin = journalled(preparing.at(Pin.Step.MOUNTING));
+        Pin pin;
         Tree tree;
         try (LeaseSet leases = new LeaseSet(request.target().path())) {
             long since;
             // All that takes time and can be done before the leases: openers wait for them.
-            try (Fd overlay = Overlay.make(pin, place.self(), Overlay.flags(place.mount()))) {
+            try (Fd overlay = Overlay.make(preparing, place.self(), Overlay.flags(place.mount()))) {
+                pin =
+                        journalled(
+                                preparing
+                                        .at(Pin.Step.MOUNTING)
+                                        .with(Pin.MOUNT, Long.toString(Stat.of(overlay).mount())));
                 tree = eligibility.walk(place, visitor(pool, leases));
                 checkBeforeAttaching(place, tree);
                 since = attach(overlay, place, leases);
             }
             try {
                 checkNotBypassed(leases);
-                pin = pin.with(Pin.MOUNT, Integer.toString(seen(place, pin).id()));
+                seen(place, pin);
                 checkNotBypassed(leases);
                 lookAgain(place, pin, tree, leases);
                 hold(leases, since);
             } catch (IOException e) {
                 return undoOrKeep(
-                        pin, pool, () -> UpperCheck.holdsOnly(pool, copied, place.self()), e);
+                        pin,
+                        place,
+                        pool,
+                        () -> UpperCheck.holdsOnly(pool, copied, place.self()),
+                        e);
             }
         }
         List<FilePath> hot = Eligibility.present(tree, request.hot());
@@ -81,7 +90,8 @@ final class DirectoryPinning extends Pinning {
             copyUp(pin, place, pool, hot);
             return journalled(pin.at(Pin.Step.PINNED));
         } catch (IOException e) {
-            return undoOrKeep(pin, pool, () -> UpperCheck.holdsOnly(pool, copied, place.self()), e);
+            return undoOrKeep(
+                    pin, place, pool, () -> UpperCheck.holdsOnly(pool, copied, place.self()), e);
         }
     }
 

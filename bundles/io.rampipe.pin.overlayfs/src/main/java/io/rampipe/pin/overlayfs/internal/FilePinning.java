@@ -82,7 +82,11 @@ final class FilePinning extends Pinning {
                 return journalled(pin.at(Pin.Step.PINNED));
             } catch (IOException e) {
                 return undoOrKeep(
-                        pin, pool, () -> UpperCheck.holdsOnly(pool, copied, place.parent()), e);
+                        pin,
+                        place,
+                        pool,
+                        () -> UpperCheck.holdsOnly(pool, copied, place.parent()),
+                        e);
             }
         }
     }

@@ -11,6 +11,7 @@ import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.MountInfo;
+import io.rampipe.linux.Mounts;
 import io.rampipe.linux.Stat;
 import java.io.IOException;
 import java.time.Clock;
@@ -160,11 +161,11 @@ abstract class Pinning {
      * @return the pin, if programs are in the overlay or have written to it: it must stay, since
      *     what they wrote is nowhere else
      */
-    final Pin undoOrKeep(Pin pin, PoolDirectory pool, Upper upper, IOException because)
+    final Pin undoOrKeep(Pin pin, Place place, PoolDirectory pool, Upper upper, IOException because)
             throws IOException {
         Pin kept = pin;
         try {
-            if (unmounted(pin)) {
+            if (because instanceof Bypass && unmountedAtOnce(pin, place) || unmounted(pin)) {
                 if (upper.untouched()) {
                     pool.empty();
                     throw because;
@@ -193,6 +194,24 @@ abstract class Pinning {
     @FunctionalInterface
     interface Upper {
         boolean untouched() throws IOException;
+    }
+
+    /**
+     * Without looking for anything first, before programs come into the overlay; nobody can have
+     * copied the mount yet.
+     */
+    private static boolean unmountedAtOnce(Pin pin, Place place) {
+        try {
+            long top = Stat.at(place.parent(), place.name()).mount();
+            if (Long.toString(top).equals(pin.attributes().get(Pin.MOUNT))
+                    && !pin.attributes().containsKey(Pin.HIDDEN)) {
+                Mounts.unmount(place.parent(), place.name());
+                return true;
+            }
+        } catch (LinuxException e) {
+            // In use or moved: that takes a closer look.
+        }
+        return false;
     }
 
     private boolean unmounted(Pin pin) throws IOException {
