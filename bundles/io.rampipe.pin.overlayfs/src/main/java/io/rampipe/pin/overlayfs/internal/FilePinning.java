@@ -67,10 +67,12 @@ final class FilePinning extends Pinning {
         Pin pin = mounting;
         try (LeaseSet leases = new LeaseSet(request.target().path())) {
             try {
-                try (Fd point = At.openDirectory(pool.fd(), PoolDirectory.MERGED)) {
-                    Overlay.mount(pin, place.parent(), point, Overlay.flags(place.mount()));
+                try (Fd overlay = Overlay.make(pin, place.parent(), Overlay.flags(place.mount()));
+                        Fd point = At.openDirectory(pool.fd(), PoolDirectory.MERGED)) {
+                    Mounts.attach(overlay, point);
                 }
                 long since = bind(place, pool, leases, copied);
+                checkNotBypassed(leases);
                 pin = pin.with(Pin.MOUNT, Integer.toString(seen(place, pin).id()));
                 lookAgain(place, pin, leases);
                 hold(leases, since);
@@ -80,7 +82,11 @@ final class FilePinning extends Pinning {
                 return journalled(pin.at(Pin.Step.PINNED));
             } catch (IOException e) {
                 return undoOrKeep(
-                        pin, pool, () -> UpperCheck.holdsOnly(pool, copied, place.parent()), e);
+                        pin,
+                        place,
+                        pool,
+                        () -> UpperCheck.holdsOnly(pool, copied, place.parent()),
+                        e);
             }
         }
     }

@@ -11,6 +11,7 @@ import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.MountInfo;
+import io.rampipe.linux.Mounts;
 import io.rampipe.linux.Stat;
 import java.io.IOException;
 import java.time.Clock;
@@ -128,15 +129,22 @@ abstract class Pinning {
         }
     }
 
+    /**
+     * The sooner it is noticed, the more likely is it that nobody is in the overlay yet, and that
+     * it can be undone.
+     */
+    final void checkNotBypassed(LeaseSet leases) throws IOException {
+        FilePath bypassed = leases.wantedForWriting();
+        if (bypassed != null) {
+            throw new Bypass(
+                    bypassed, full(bypassed) + " was opened for writing while it was being pinned");
+        }
+    }
+
     /** Waits until the mount has been there long enough, or somebody bypasses it. */
     final void hold(LeaseSet leases, long since) throws IOException {
         while (true) {
-            FilePath bypassed = leases.wantedForWriting();
-            if (bypassed != null) {
-                throw new Bypass(
-                        bypassed,
-                        full(bypassed) + " was opened for writing while it was being pinned");
-            }
+            checkNotBypassed(leases);
             long left = HOLD_NANOS - (System.nanoTime() - since);
             if (left <= 0) {
                 return;
@@ -153,16 +161,19 @@ abstract class Pinning {
      * @return the pin, if programs are in the overlay or have written to it: it must stay, since
      *     what they wrote is nowhere else
      */
-    final Pin undoOrKeep(Pin pin, PoolDirectory pool, Upper upper, IOException because)
+    final Pin undoOrKeep(Pin pin, Place place, PoolDirectory pool, Upper upper, IOException because)
             throws IOException {
         Pin kept = pin;
         try {
-            if (unmounted(pin)) {
+            if (because instanceof Bypass && unmountedAtOnce(pin, place) || unmounted(pin)) {
                 if (upper.untouched()) {
                     pool.empty();
                     throw because;
                 }
                 kept = Remounting.remount(pin);
+            } else if (Overlay.over(pin).isEmpty()) {
+                // Nothing covers the target: programs are at the disk's version, as they should.
+                throw new IOException("the overlay out of sight cannot be unmounted");
             }
             return journalled(bypassed(kept, because).at(Pin.Step.PINNED));
         } catch (IOException e) {
@@ -183,6 +194,24 @@ abstract class Pinning {
     @FunctionalInterface
     interface Upper {
         boolean untouched() throws IOException;
+    }
+
+    /**
+     * Without looking for anything first, before programs come into the overlay; nobody can have
+     * copied the mount yet.
+     */
+    private static boolean unmountedAtOnce(Pin pin, Place place) {
+        try {
+            long top = Stat.at(place.parent(), place.name()).mount();
+            if (Long.toString(top).equals(pin.attributes().get(Pin.MOUNT))
+                    && !pin.attributes().containsKey(Pin.HIDDEN)) {
+                Mounts.unmount(place.parent(), place.name());
+                return true;
+            }
+        } catch (LinuxException e) {
+            // In use or moved: that takes a closer look.
+        }
+        return false;
     }
 
     private boolean unmounted(Pin pin) throws IOException {

@@ -104,7 +104,24 @@ final class Bench implements AutoCloseable {
             if (e.refusal().cause() != cause) {
                 throw new AssertionError("refused for another cause: " + e.refusal(), e);
             }
+            if (cause != Refusal.Cause.IN_USE
+                    && cause != Refusal.Cause.OCCUPIED
+                    && cause != Refusal.Cause.NO_ROOM) {
+                examineRefuses(target, e.getMessage());
+            }
             return e.getMessage();
+        }
+    }
+
+    /** What can be known by looking is told by looking. */
+    private void examineRefuses(Target target, String message) throws IOException {
+        try {
+            strategy.examine(target, List.of());
+            throw new AssertionError("examine does not refuse: " + message);
+        } catch (RefusedException e) {
+            if (!message.equals(e.getMessage())) {
+                throw new AssertionError("examine refuses with " + e.getMessage(), e);
+            }
         }
     }
 
