@@ -255,6 +255,16 @@ class CommandsTest {
         assertEquals(List.of(), engine.calls);
     }
 
+    /** The client has to explain itself without a daemon; this keeps both from drifting apart. */
+    @Test
+    void theClientListsTheSameCommands() throws Exception {
+        String client = Files.readString(Path.of("../io.rampipe.control/src/main/client/rampipe"));
+        for (Manual manual : Manual.values()) {
+            String line = String.format("  %-10s  %s\n", manual, manual.summary());
+            assertTrue(client.contains(line), line);
+        }
+    }
+
     @Test
     void theRestIsReported() throws Exception {
         run("rampipe:top");
