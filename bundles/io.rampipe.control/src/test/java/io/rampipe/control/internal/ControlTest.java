@@ -297,6 +297,31 @@ class ControlTest {
     }
 
     @Test
+    void aDaemonThatDiesIsNoSuccess() throws Exception {
+        Files.createDirectory(socket.getParent());
+        try (ServerSocketChannel dying = ServerSocketChannel.open(StandardProtocolFamily.UNIX)) {
+            dying.bind(UnixDomainSocketAddress.of(socket));
+            Thread death =
+                    new Thread(
+                            () -> {
+                                try (SocketChannel peer = dying.accept()) {
+                                    peer.read(ByteBuffer.allocate(100));
+                                    peer.write(
+                                            ByteBuffer.wrap(
+                                                    new byte[] {'o', 0, 0, 0, 9, 'h', 'a'}));
+                                } catch (IOException e) {
+                                    log.add(e.toString());
+                                }
+                            });
+            death.start();
+            Ran ran = client("echo", "x");
+            assertEquals(3, ran.status());
+            assertTrue(ran.err().contains("connection to the daemon is lost"), ran.err());
+            death.join();
+        }
+    }
+
+    @Test
     void aBrokenPipeIsQuiet() throws Exception {
         serve();
         Ran ran =
