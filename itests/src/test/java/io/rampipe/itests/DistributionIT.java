@@ -16,6 +16,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 import org.osgi.framework.Bundle;
 import org.osgi.framework.BundleContext;
 import org.osgi.framework.Constants;
+import org.osgi.framework.startlevel.BundleStartLevel;
 import org.osgi.service.component.runtime.ServiceComponentRuntime;
 import org.osgi.service.component.runtime.dto.ComponentConfigurationDTO;
 import org.osgi.service.component.runtime.dto.UnsatisfiedReferenceDTO;
@@ -50,6 +51,25 @@ public class DistributionIT {
                         .map(DistributionIT::describe)
                         .toList();
         assertEquals(List.of(), unsatisfied);
+    }
+
+    @Test
+    public void engineStopsBeforeItsStrategies() {
+        int engine = startLevel("io.rampipe.engine");
+        for (Bundle bundle : context.getBundles()) {
+            String name = String.valueOf(bundle.getSymbolicName());
+            if (name.matches("io\\.rampipe\\.(source|rate|pin|sync)\\..*")) {
+                assertTrue(startLevel(name) < engine, () -> name + " stops with the engine");
+            }
+        }
+    }
+
+    private int startLevel(String symbolicName) {
+        return Arrays.stream(context.getBundles())
+                .filter(bundle -> symbolicName.equals(bundle.getSymbolicName()))
+                .mapToInt(bundle -> bundle.adapt(BundleStartLevel.class).getStartLevel())
+                .findFirst()
+                .orElseThrow();
     }
 
     private static boolean isUnsatisfied(ComponentConfigurationDTO component) {

@@ -51,7 +51,7 @@ public final class RamPipeContainer implements BeforeAllCallback, InvocationInte
                     .toAbsolutePath()
                     .normalize();
     private static final Pattern AUTO_START = Pattern.compile("felix\\.auto\\.start\\.(\\d+)");
-    private static final Pattern JAR_NAME = Pattern.compile("/bundle/([^/\"]+\\.jar)\"");
+    private static final Pattern JAR_NAME = Pattern.compile("bundle/([^/\"]+\\.jar)\"");
     private static final int DEFAULT_START_LEVEL = 10;
     private static final int START_LEVEL = 50;
 

@@ -80,7 +80,8 @@ public final class ScratchDisk implements AutoCloseable {
                             Path.of("/proc/self/mountinfo"),
                             java.nio.charset.StandardCharsets.ISO_8859_1)) {
                 String point = line.split(" ")[4];
-                if (point.startsWith(home.toString())) {
+                // A name that no command line can carry goes with the mount below it.
+                if (point.startsWith(home.toString()) && point.matches("[!-~]*")) {
                     points.add(0, point);
                 }
             }

@@ -279,11 +279,12 @@ public final class At {
 
     /**
      * The names in a directory, without {@code .} and {@code ..}, read from its start; in no order.
+     * Leaves the directory's access time alone where the caller is allowed to ({@code O_NOATIME}).
      */
     public static List<FilePath> list(Fd dir) throws LinuxException {
         List<FilePath> names = new ArrayList<>();
         // A descriptor of our own: the position of the caller's is not ours to move.
-        try (Fd own = reopen(dir, O_RDONLY | O_DIRECTORY)) {
+        try (Fd own = reopenToLook(dir)) {
             Memory m = LibC.scratch();
             while (true) {
                 long n = LibC.getdents64(own.number(), m, m.size());
@@ -309,6 +310,18 @@ public final class At {
                     at += length;
                 }
             }
+        }
+    }
+
+    /** Looking must neither count as an access nor cost a write of the access time. */
+    private static Fd reopenToLook(Fd dir) throws LinuxException {
+        try {
+            return reopen(dir, O_RDONLY | O_DIRECTORY | O_NOATIME);
+        } catch (LinuxException e) {
+            if (!e.is(Errno.EPERM)) {
+                throw e;
+            }
+            return reopen(dir, O_RDONLY | O_DIRECTORY);
         }
     }
 

@@ -126,4 +126,10 @@ final class LibC {
     static native int kill(int pid, int signal);
 
     static native int prctl(int option, long a, long b, long c, long d);
+
+    static native int fanotify_init(int flags, int eventFlags);
+
+    static native int fanotify_mark(int group, int flags, long mask, int dir, byte[] path);
+
+    static native int prlimit64(int pid, int resource, Pointer newLimit, Pointer oldLimit);
 }

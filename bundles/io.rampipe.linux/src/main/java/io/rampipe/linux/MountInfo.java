@@ -35,9 +35,18 @@ public record MountInfo(
 
     /** All mounts, in mount order: a later one at the same path covers an earlier one. */
     public static List<MountInfo> all() throws IOException {
+        return read(TABLE);
+    }
+
+    /** All mounts that a process sees; their paths are those below its root directory. */
+    public static List<MountInfo> of(int pid) throws IOException {
+        return read(Path.of("/proc/" + pid + "/mountinfo"));
+    }
+
+    private static List<MountInfo> read(Path table) throws IOException {
         List<MountInfo> all = new ArrayList<>();
         for (String line :
-                new String(Files.readAllBytes(TABLE), StandardCharsets.ISO_8859_1).split("\n")) {
+                new String(Files.readAllBytes(table), StandardCharsets.ISO_8859_1).split("\n")) {
             if (!line.isEmpty()) {
                 all.add(parse(line));
             }
@@ -48,6 +57,25 @@ public record MountInfo(
     /** The mount with that id. */
     public static Optional<MountInfo> byId(long id) throws IOException {
         return all().stream().filter(m -> m.id == id).findFirst();
+    }
+
+    /** Number of the peer group ({@code shared:N}); 0 if the mount propagates nothing. */
+    public int shared() {
+        return group("shared:");
+    }
+
+    /** Number of the peer group that this mount receives from ({@code master:N}); 0 if none. */
+    public int master() {
+        return group("master:");
+    }
+
+    private int group(String key) {
+        for (String field : optional) {
+            if (field.startsWith(key)) {
+                return Integer.parseInt(field.substring(key.length()));
+            }
+        }
+        return 0;
     }
 
     static MountInfo parse(String line) {

@@ -11,9 +11,13 @@ public final class Mounts {
     public static final long MS_NODEV = 4;
     public static final long MS_NOEXEC = 8;
     public static final long MS_REMOUNT = 32;
+    public static final long MS_NOSYMFOLLOW = 256;
     public static final long MS_NOATIME = 1024;
+    public static final long MS_NODIRATIME = 2048;
     public static final long MS_BIND = 4096;
     public static final long MS_PRIVATE = 1 << 18;
+    public static final long MS_RELATIME = 1 << 21;
+    public static final long MS_STRICTATIME = 1 << 24;
 
     private static final int UMOUNT_NOFOLLOW = 8;
     private static final int OPEN_TREE_CLONE = 1;

@@ -45,12 +45,19 @@ public record Stat(
     /** {@code STATX_ATTR_APPEND}. */
     public static final long APPEND_ONLY = 0x20;
 
+    /** {@code STATX_ATTR_ENCRYPTED}: by the file system (fscrypt). */
+    public static final long ENCRYPTED = 0x800;
+
+    /** {@code STATX_ATTR_VERITY}: sealed by fs-verity (Linux 5.5). */
+    public static final long VERITY = 0x100000;
+
     /** {@code STATX_ATTR_MOUNT_ROOT} (Linux 5.8). */
     public static final long MOUNT_ROOT = 0x2000;
 
     private static final int AT_SYMLINK_NOFOLLOW = 0x100;
     private static final int AT_NO_AUTOMOUNT = 0x800;
     private static final int AT_EMPTY_PATH = 0x1000;
+    private static final int AT_STATX_DONT_SYNC = 0x4000;
     private static final int BASIC_STATS_AND_MOUNT_ID = 0x17ff;
     private static final byte[] EMPTY = {0};
 
@@ -62,6 +69,15 @@ public record Stat(
     /** Of a name below a directory, without following a link at its end. */
     public static Stat at(Fd dir, FilePath name) throws LinuxException {
         return statx(dir, name.cString(), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, name);
+    }
+
+    /**
+     * Of what a link leads to, a magic link in {@code /proc} above all. A network file system or
+     * FUSE is not asked: type, device, inode number and mount are right, all else may be old. So a
+     * server that hangs cannot hang the caller.
+     */
+    public static Stat behind(Fd dir, FilePath link) throws LinuxException {
+        return statx(dir, link.cString(), AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, link);
     }
 
     private static Stat statx(Fd dir, byte[] path, int flags, Object subject)

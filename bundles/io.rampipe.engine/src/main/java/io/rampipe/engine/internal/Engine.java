@@ -1,0 +1,679 @@
+package io.rampipe.engine.internal;
+
+import io.rampipe.api.EventSource;
+import io.rampipe.api.FilePath;
+import io.rampipe.api.Pin;
+import io.rampipe.api.PinStrategy;
+import io.rampipe.api.RamPipe;
+import io.rampipe.api.RateEstimator;
+import io.rampipe.api.Refusal;
+import io.rampipe.api.RefusedException;
+import io.rampipe.api.SyncBack;
+import io.rampipe.api.Target;
+import io.rampipe.api.Units;
+import io.rampipe.linux.At;
+import io.rampipe.linux.Fd;
+import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.Stat;
+import java.io.IOException;
+import java.nio.file.NoSuchFileException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.locks.LockSupport;
+import org.osgi.framework.BundleContext;
+import org.osgi.framework.ServiceReference;
+import org.osgi.service.component.annotations.Activate;
+import org.osgi.service.component.annotations.Component;
+import org.osgi.service.component.annotations.Deactivate;
+import org.osgi.service.component.annotations.Modified;
+import org.osgi.service.component.annotations.Reference;
+import org.osgi.service.component.annotations.ReferenceCardinality;
+import org.osgi.service.component.annotations.ReferencePolicy;
+import org.osgi.service.log.FormatterLogger;
+import org.osgi.service.log.LoggerFactory;
+import org.osgi.service.metatype.annotations.Designate;
+
+/** The engine as a service: puts the parts together, and answers the shell. */
+@Component(service = RamPipe.class, immediate = true, configurationPid = EngineConfig.PID)
+@Designate(ocd = EngineConfig.class)
+public final class Engine implements RamPipe {
+    private static final String DEFAULT_RUNTIME = "/run/rampipe";
+
+    /** Between two rounds of unpinning what was in use at a stop. */
+    private static final long STOP_PAUSE_NANOS = 20_000_000L;
+
+    private final FormatterLogger log;
+    private final String version;
+    private final long started = System.nanoTime();
+    private final Strategies<EventSource> sources = new Strategies<>("source");
+    private final Strategies<RateEstimator> estimators = new Strategies<>("rate");
+    private final Strategies<PinStrategy> strategies = new Strategies<>("pin");
+    private final Strategies<SyncBack> syncs = new Strategies<>("sync");
+    private final ThinPool pool;
+    private final Keeper keeper;
+    private final Chooser chooser;
+    private final Syncer syncer;
+    private final Sense sense;
+    private final ExitStatus exit;
+    private volatile Settings settings;
+    private volatile String watchProblem = "";
+    private volatile String sourceProblem = "";
+    private volatile boolean stopping;
+    private volatile boolean running;
+
+    @Activate
+    public Engine(
+            BundleContext context,
+            EngineConfig config,
+            @Reference(service = LoggerFactory.class) FormatterLogger log)
+            throws IOException {
+        this.log = log;
+        this.version = context.getBundle().getVersion().toString();
+        this.exit = ExitStatus.install(context);
+        settings = resolved(Settings.of(config, Memory.total()));
+        String runtime =
+                Optional.ofNullable(context.getProperty("rampipe.runtime")).orElse(DEFAULT_RUNTIME);
+        pool = new ThinPool(Path.of(runtime, "pool"), settings.poolSize());
+        PinFiles journal = new PinFiles(Path.of(runtime, "pins"));
+        keeper = new Keeper(this::settings, strategies, syncs, pool, journal, log);
+        chooser = new Chooser(this::settings, keeper, log);
+        syncer = new Syncer(this::settings, keeper, pool, log);
+        sense =
+                new Sense(
+                        this::settings,
+                        this::source,
+                        this::estimator,
+                        keeper::pins,
+                        chooser::publish,
+                        this::watching);
+        keeper.connect(sense, syncer::wake);
+        keeper.load();
+        begin();
+    }
+
+    private void begin() {
+        chooser.start(sense);
+        syncer.start();
+        sense.start();
+        running = true;
+        if (settings.directories().isEmpty()) {
+            log.info(
+                    "RamPipe %s: nothing is watched; name directories in watch.directories",
+                    version);
+        } else {
+            log.info(
+                    "RamPipe %s watches %s; pool %s, pin at %.2f/s, unpin at %.2f/s",
+                    version,
+                    settings.directories(),
+                    Units.bytes(settings.poolSize()),
+                    settings.pinRate(),
+                    settings.unpinRate());
+        }
+    }
+
+    @Modified
+    void modified(EngineConfig config) {
+        try {
+            Settings next = resolved(Settings.of(config, Memory.total()));
+            long oldSize = settings.poolSize();
+            settings = next;
+            if (next.poolSize() != oldSize) {
+                pool.resize(Math.max(next.poolSize(), pool.used() + (next.poolSize() >> 3)));
+            }
+            chooser.refusals().clear();
+            syncs.all().forEach(this::recover);
+            changed();
+            log.info("new settings are in force");
+        } catch (IllegalArgumentException e) {
+            log.error(
+                    "the new settings are refused, the old ones stay in force: %s", e.getMessage());
+        } catch (IOException e) {
+            log.error(
+                    "the new settings are in force, but the thin pool cannot be resized: %s",
+                    e.getMessage());
+        }
+    }
+
+    /**
+     * Watched directories without links on the way, as the kernel will report what is below them.
+     */
+    private Settings resolved(Settings s) {
+        List<FilePath> real = new ArrayList<>();
+        StringBuilder problems = new StringBuilder();
+        for (FilePath d : s.directories()) {
+            try (Fd fd = At.open(d, At.O_PATH | At.O_DIRECTORY)) {
+                FilePath path = fd.currentPath();
+                if (!real.contains(path)) {
+                    real.add(path);
+                }
+            } catch (LinuxException e) {
+                problems.append(problems.isEmpty() ? "" : "; ").append(e.getMessage());
+                real.add(d);
+            }
+        }
+        watchProblem =
+                problems.isEmpty()
+                        ? ""
+                        : "not watched: " + problems + "; create it or correct watch.directories";
+        if (!watchProblem.isEmpty()) {
+            log.warn("%s", watchProblem);
+        }
+        return s.watching(List.copyOf(real));
+    }
+
+    private Settings settings() {
+        return settings;
+    }
+
+    private void watching(String problem) {
+        if (!problem.equals(sourceProblem)) {
+            log.warn("%s", problem);
+        }
+        sourceProblem = problem;
+    }
+
+    /** The event source to use now; null if there is none or nothing to watch. */
+    private EventSource source() {
+        Settings s = settings;
+        if (s.directories().isEmpty() && keeper.pins().isEmpty()) {
+            return null;
+        }
+        if (!s.source().equals("auto")) {
+            return sources.get(s.source()).orElse(null);
+        }
+        return sources.all().stream().filter(x -> x.unusable().isEmpty()).findFirst().orElse(null);
+    }
+
+    private RateEstimator estimator() {
+        return estimators.get(settings.rate()).orElse(null);
+    }
+
+    private void changed() {
+        if (running) {
+            sense.wake();
+            syncer.wake();
+        }
+    }
+
+    /** Replays the redo logs of the watched disks, before anything is pinned there. */
+    private void recover(SyncBack sync) {
+        if (settings.directories().isEmpty()) {
+            return;
+        }
+        try {
+            List<Pin> pins = keeper.pins().stream().map(LivePin::record).toList();
+            for (String line : sync.recover(settings.directories(), pins)) {
+                log.warn("%s", line);
+            }
+        } catch (IOException e) {
+            log.error("redo logs cannot be looked for: %s", e.getMessage());
+        }
+    }
+
+    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
+    void addSource(EventSource source, ServiceReference<EventSource> reference) {
+        sources.add(source, reference);
+        changed();
+    }
+
+    void removeSource(EventSource source) {
+        sources.remove(source);
+        changed();
+    }
+
+    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
+    void addEstimator(RateEstimator estimator, ServiceReference<RateEstimator> reference) {
+        estimators.add(estimator, reference);
+        changed();
+    }
+
+    void removeEstimator(RateEstimator estimator) {
+        estimators.remove(estimator);
+        changed();
+    }
+
+    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
+    void addStrategy(PinStrategy strategy, ServiceReference<PinStrategy> reference) {
+        strategies.add(strategy, reference);
+        changed();
+    }
+
+    void removeStrategy(PinStrategy strategy) {
+        strategies.remove(strategy);
+        changed();
+    }
+
+    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
+    void addSync(SyncBack sync, ServiceReference<SyncBack> reference) {
+        recover(sync);
+        syncs.add(sync, reference);
+        changed();
+    }
+
+    void removeSync(SyncBack sync) {
+        syncs.remove(sync);
+        changed();
+    }
+
+    @Deactivate
+    void deactivate() throws InterruptedException {
+        Map<FilePath, String> left = shutdown();
+        chooser.stop();
+        syncer.stop();
+        sense.stop();
+        try {
+            if (left.isEmpty()) {
+                pool.unmount();
+            }
+        } catch (IOException e) {
+            log.warn("the thin pool stays mounted: %s", e.getMessage());
+        }
+        exit.set(left.isEmpty() ? 0 : 1);
+        log.info(
+                left.isEmpty() ? "stopped; everything is on disk" : "stopped; %d pins stay in RAM",
+                left.size());
+    }
+
+    @Override
+    public Map<FilePath, String> shutdown() {
+        stopping = true;
+        keeper.close();
+        Map<LivePin, String> left = new LinkedHashMap<>();
+        long end = System.nanoTime() + settings.stopTimeout();
+        boolean first = true;
+        do {
+            for (LivePin pin : keeper.pins()) {
+                // What failed for another reason than being in use will hardly do better in a
+                // moment.
+                if (!left.containsKey(pin)
+                        || pin.state() == LivePin.State.BUSY
+                        || System.nanoTime() - pin.nextUnpin >= 0) {
+                    left.remove(pin);
+                    unpinForStop(pin).ifPresent(why -> left.put(pin, why));
+                }
+            }
+            left.keySet().removeIf(LivePin::gone);
+            if (!left.isEmpty()) {
+                if (first) {
+                    log.info(
+                            "%d pins cannot be taken away yet; trying for %s",
+                            left.size(), Units.duration(Duration.ofNanos(settings.stopTimeout())));
+                }
+                first = false;
+                LockSupport.parkNanos(this, STOP_PAUSE_NANOS);
+            }
+        } while (!left.isEmpty() && System.nanoTime() - end < 0);
+        Map<FilePath, String> remaining = new LinkedHashMap<>();
+        left.forEach((pin, why) -> remaining.put(pin.record().target().path(), why));
+        remaining.forEach(
+                (path, why) ->
+                        log.error(
+                                "%s is still in RAM and NOT (wholly) on disk: %s. Its data is safe until the machine is switched off. Close the"
+                                        + " programs that use it, make room on the disk if it is full, and start RamPipe again, or run"
+                                        + " 'rampipe unpin %s' while it runs",
+                                path, why, path));
+        return remaining;
+    }
+
+    private Optional<String> unpinForStop(LivePin pin) {
+        try {
+            keeper.unpin(pin, "stopping");
+            return Optional.empty();
+        } catch (IOException | RuntimeException e) {
+            return Optional.of(String.valueOf(e.getMessage()));
+        }
+    }
+
+    @Override
+    public List<PinStatus> pins() {
+        return keeper.pins().stream()
+                .sorted(Comparator.comparingDouble((LivePin p) -> -p.rate()))
+                .map(this::status)
+                .toList();
+    }
+
+    private PinStatus status(LivePin pin) {
+        SyncBack.Dirty dirty = keeper.dirty(pin).orElse(new SyncBack.Dirty(0, 0, 0));
+        return new PinStatus(
+                pin.record().id(),
+                pin.record().target(),
+                pin.record().strategy(),
+                pin.state().toString(),
+                pin.manual(),
+                pin.rate(),
+                size(pin),
+                dirty.bytes(),
+                dirty.files(),
+                pin.record().since().toEpochMilli(),
+                dirty.oldest(),
+                pin.lastSync(),
+                pin.problem());
+    }
+
+    /** Bytes of RAM behind it. */
+    private long size(LivePin pin) {
+        try (Fd directory =
+                At.open(pool.path().resolve(pin.record().id()), At.O_RDONLY | At.O_DIRECTORY)) {
+            return DiskUse.of(directory);
+        } catch (LinuxException e) {
+            return 0;
+        }
+    }
+
+    @Override
+    public List<HotFile> top(int most) {
+        return chooser.hot().stream()
+                .sorted(Comparator.comparingDouble((Hot h) -> -h.rate))
+                .flatMap(h -> pathOf(h).map(p -> hotFile(h, p)).stream())
+                .limit(most)
+                .toList();
+    }
+
+    private Optional<FilePath> pathOf(Hot hot) {
+        Optional<FilePath> pinned =
+                keeper.pins().stream()
+                        .filter(p -> p.key() == hot.directory)
+                        .findFirst()
+                        .map(p -> p.record().target().path());
+        Optional<FilePath> directory = pinned.or(hot.location::directory);
+        Optional<FilePath> path =
+                hot.isDirectory() ? directory : directory.map(d -> d.resolve(hot.location.name()));
+        return path.filter(p -> settings.unwatched(p).isEmpty());
+    }
+
+    private HotFile hotFile(Hot hot, FilePath path) {
+        if (keeper.covering(path).isPresent()) {
+            return new HotFile(path, hot.isDirectory(), hot.rate, "pinned", "");
+        }
+        Optional<Refusal> refusal =
+                chooser.refusals()
+                        .get(path)
+                        .or(() -> chooser.refusals().get(path.parent()))
+                        .map(Refusals.Entry::refusal);
+        if (refusal.isPresent()) {
+            return new HotFile(
+                    path, hot.isDirectory(), hot.rate, "refused", refusal.get().message());
+        }
+        boolean isHot = hot.rate >= settings.pinRate();
+        String reason =
+                isHot
+                        ? "is about to be pinned"
+                        : String.format("below pin.rate = %.2f/s", settings.pinRate());
+        return new HotFile(path, hot.isDirectory(), hot.rate, isHot ? "hot" : "warm", reason);
+    }
+
+    @Override
+    public Explanation why(FilePath given) throws IOException {
+        Settings s = settings;
+        FilePath path;
+        boolean directory;
+        try (Fd fd = At.open(given, At.O_PATH)) {
+            path = fd.currentPath();
+            directory = Stat.of(fd).isDirectory();
+        } catch (LinuxException e) {
+            throw new NoSuchFileException(e.getMessage());
+        }
+        List<String> reasons = new ArrayList<>();
+        double rate = rate(path);
+        Optional<LivePin> pin = keeper.covering(path);
+        if (pin.isPresent()) {
+            LivePin p = pin.get();
+            reasons.add(
+                    String.format(
+                            "pinned by %s as part of %s, %s, since %s",
+                            p.record().strategy(), p, p.state(), p.record().since()));
+            if (!p.problem().isEmpty()) {
+                reasons.add(p.problem());
+            }
+            return explanation(path, "pinned", Math.max(rate, p.rate()), reasons);
+        }
+        String unwatched = s.unwatched(path);
+        if (!unwatched.isEmpty()) {
+            reasons.add(unwatched);
+            return explanation(path, "unwatched", rate, reasons);
+        }
+        reasons.add(
+                rate == 0
+                        ? String.format(
+                                "cold: fewer than %.2f accesses/s seen; it would be pinned from %.2f/s",
+                                noticeRate(), s.pinRate())
+                        : String.format(
+                                "%.2f accesses/s; it is pinned from %.2f/s", rate, s.pinRate()));
+        boolean eligible =
+                examine(
+                        directory ? Target.directory(path) : Target.directory(path.parent()),
+                        reasons);
+        if (!directory) {
+            eligible |= examine(Target.file(path), reasons);
+        }
+        chooser.refusals()
+                .get(path)
+                .or(() -> directory ? Optional.empty() : chooser.refusals().get(path.parent()))
+                .ifPresent(
+                        r ->
+                                reasons.add(
+                                        "last refused, "
+                                                + r.tries()
+                                                + " times in a row: "
+                                                + r.refusal().message()));
+        return explanation(
+                path,
+                !eligible ? "refused" : rate >= s.pinRate() ? "eligible" : "cold",
+                rate,
+                reasons);
+    }
+
+    private boolean examine(Target target, List<String> reasons) {
+        boolean eligible = false;
+        for (Keeper.Verdict v : keeper.examine(target, List.of())) {
+            String what =
+                    target.kind() == Target.Kind.DIRECTORY ? "the directory" : "the file alone";
+            if (v.refusal() == null) {
+                eligible = true;
+                reasons.add(
+                        String.format(
+                                "%s would take %s: %d files, %s now and %s at most",
+                                v.strategy(),
+                                what,
+                                v.estimate().files(),
+                                Units.bytes(v.estimate().bytes()),
+                                Units.bytes(v.estimate().most())));
+            } else {
+                reasons.add(v.strategy() + " refuses " + what + ": " + v.refusal().message());
+            }
+        }
+        return eligible;
+    }
+
+    private Explanation explanation(
+            FilePath path, String state, double rate, List<String> reasons) {
+        return new Explanation(
+                path, state, rate, settings.pinRate(), settings.unpinRate(), List.copyOf(reasons));
+    }
+
+    private double noticeRate() {
+        return Math.max(settings.unpinRate(), settings.pinRate() / 10);
+    }
+
+    private double rate(FilePath path) {
+        return chooser.hot().stream()
+                .filter(h -> pathOf(h).filter(path::equals).isPresent())
+                .mapToDouble(h -> h.rate)
+                .max()
+                .orElse(0);
+    }
+
+    @Override
+    public PinStatus pin(FilePath given) throws IOException {
+        Target target;
+        try (Fd fd = At.open(given, At.O_PATH)) {
+            Stat stat = Stat.of(fd);
+            FilePath path = fd.currentPath();
+            if (!stat.isDirectory() && !stat.isRegular()) {
+                throw new RefusedException(
+                        Refusal.Cause.NOT_A_TARGET,
+                        path + " is neither a directory nor a regular file");
+            }
+            target = stat.isDirectory() ? Target.directory(path) : Target.file(path);
+        } catch (LinuxException e) {
+            throw new NoSuchFileException(e.getMessage());
+        }
+        String unwatched = settings.unwatched(target.path());
+        if (!unwatched.isEmpty()) {
+            throw new RefusedException(
+                    Refusal.Cause.NOT_WATCHED, target + " is not pinned: " + unwatched);
+        }
+        Hot known =
+                chooser.hot().stream()
+                        .filter(h -> pathOf(h).filter(target.path()::equals).isPresent())
+                        .findFirst()
+                        .orElse(null);
+        List<FilePath> names =
+                known == null
+                        ? List.of()
+                        : chooser.hot().stream()
+                                .filter(h -> h.directory == known.key && !h.isDirectory())
+                                .map(h -> h.location.name())
+                                .distinct()
+                                .toList();
+        long key = known != null ? known.key : ThreadLocalRandom.current().nextLong() | 1;
+        LivePin pin = keeper.pin(target, names, key, known == null ? 0 : known.rate, true);
+        changed();
+        return status(pin);
+    }
+
+    @Override
+    public SyncBack.Result unpin(FilePath path) throws IOException {
+        return keeper.unpin(find(path), "by command");
+    }
+
+    @Override
+    public SyncBack.Result sync(FilePath path) throws IOException {
+        return keeper.checkpoint(find(path));
+    }
+
+    private LivePin find(FilePath given) throws NoSuchFileException {
+        FilePath path = given;
+        try (Fd fd = At.open(given, At.O_PATH)) {
+            path = fd.currentPath();
+        } catch (LinuxException e) {
+            log.debug("%s", e.getMessage());
+        }
+        FilePath real = path;
+        return keeper.exactly(real)
+                .or(() -> keeper.covering(real))
+                .orElseThrow(() -> new NoSuchFileException("nothing is pinned at " + real));
+    }
+
+    @Override
+    public Status status() {
+        List<String> problems = new ArrayList<>();
+        Settings s = settings;
+        if (!watchProblem.isEmpty()) {
+            problems.add(watchProblem);
+        }
+        if (!s.directories().isEmpty()) {
+            if (estimator() == null) {
+                problems.add("rate estimator '" + s.rate() + "' is not there: nothing is chosen");
+            }
+            if (source() == null) {
+                problems.add(
+                        "no event source works here: "
+                                + String.join(
+                                        "; ",
+                                        sources.all().stream()
+                                                .flatMap(x -> x.unusable().stream())
+                                                .toList()));
+            }
+            if (s.strategies().stream().noneMatch(n -> strategies.get(n).isPresent())) {
+                problems.add(
+                        "none of the pin strategies "
+                                + s.strategies()
+                                + " is there: nothing is pinned");
+            }
+        }
+        if (!sense.watching() && !sourceProblem.isEmpty()) {
+            problems.add(sourceProblem);
+        }
+        long dirty = 0;
+        for (LivePin pin : keeper.pins()) {
+            dirty += keeper.dirty(pin).map(SyncBack.Dirty::bytes).orElse(0L);
+            if (!pin.problem().isEmpty()) {
+                problems.add(pin + ": " + pin.problem());
+            }
+        }
+        boolean holding = !s.directories().isEmpty() && (estimator() == null || !sense.watching());
+        String state =
+                stopping
+                        ? "stopping"
+                        : s.directories().isEmpty() ? "idle" : holding ? "holding" : "watching";
+        return new Status(
+                state,
+                List.copyOf(problems),
+                s.directories(),
+                sense.eventsPerSecond(),
+                sense.events(),
+                sense.dropped(),
+                sense.tracked(),
+                sense.trackedBytes(),
+                pool.size(),
+                poolUsed(),
+                s.poolSize() - s.budget(),
+                Memory.available(),
+                Memory.resident(),
+                keeper.absorbed(),
+                keeper.written(),
+                keeper.pins().size(),
+                dirty,
+                Duration.ofNanos(System.nanoTime() - started).toMillis(),
+                version);
+    }
+
+    private long poolUsed() {
+        try {
+            return pool.used();
+        } catch (IOException e) {
+            return 0;
+        }
+    }
+
+    @Override
+    public List<StrategyStatus> strategies() {
+        List<StrategyStatus> all = new ArrayList<>();
+        EventSource source = source();
+        RateEstimator estimator = estimator();
+        List<String> order = settings.strategies();
+        all.addAll(
+                sources.status(
+                        x -> x == source,
+                        n -> 0,
+                        x -> x.unusable().orElse(x == source ? sense.mode() : "")));
+        all.addAll(estimators.status(x -> x == estimator, n -> 0, x -> ""));
+        all.addAll(
+                strategies.status(
+                        x -> order.contains(strategies.nameOf(x)),
+                        n ->
+                                (int)
+                                        keeper.pins().stream()
+                                                .filter(p -> p.record().strategy().equals(n))
+                                                .count(),
+                        x -> x.unusable().orElse("")));
+        all.addAll(
+                syncs.status(
+                        x -> true,
+                        n ->
+                                (int)
+                                        keeper.pins().stream()
+                                                .filter(p -> p.record().sync().equals(n))
+                                                .count(),
+                        x -> ""));
+        return all;
+    }
+}

@@ -1,0 +1,659 @@
+package io.rampipe.engine.internal;
+
+import io.rampipe.api.BusyException;
+import io.rampipe.api.FilePath;
+import io.rampipe.api.Pin;
+import io.rampipe.api.PinStrategy;
+import io.rampipe.api.PinStrategy.Estimate;
+import io.rampipe.api.PinStrategy.PinRequest;
+import io.rampipe.api.Refusal;
+import io.rampipe.api.RefusedException;
+import io.rampipe.api.SyncBack;
+import io.rampipe.api.Target;
+import io.rampipe.api.Units;
+import java.io.IOException;
+import java.security.SecureRandom;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Supplier;
+import org.osgi.service.log.FormatterLogger;
+
+/**
+ * Owns the pins: makes them, checkpoints them, takes them away, takes them over from an earlier
+ * daemon. Every step is journalled before it is taken. Any thread; one pin is worked on by one
+ * thread at a time, and one target is pinned at a time.
+ */
+final class Keeper {
+    /**
+     * How often an unpin puts the mount back because programs changed much in the last moment,
+     * before it insists.
+     */
+    private static final int UNPIN_ROUNDS = 3;
+
+    private static final long FIRST_PAUSE = 1_000_000_000L;
+    private static final int MOST_DOUBLINGS = 6;
+
+    private final Supplier<Settings> settings;
+    private final Strategies<PinStrategy> strategies;
+    private final Strategies<SyncBack> syncs;
+    private final ThinPool pool;
+    private final PinFiles journal;
+    private final FormatterLogger log;
+    private final SecureRandom random = new SecureRandom();
+    private final List<LivePin> pins = new CopyOnWriteArrayList<>();
+    private final ReentrantLock pinning = new ReentrantLock();
+    private final AtomicLong written = new AtomicLong();
+    private final AtomicLong absorbed = new AtomicLong();
+    private Sense sense;
+    private Runnable changed = () -> {};
+    private volatile boolean closed;
+
+    Keeper(
+            Supplier<Settings> settings,
+            Strategies<PinStrategy> strategies,
+            Strategies<SyncBack> syncs,
+            ThinPool pool,
+            PinFiles journal,
+            FormatterLogger log) {
+        this.settings = settings;
+        this.strategies = strategies;
+        this.syncs = syncs;
+        this.pool = pool;
+        this.journal = journal;
+        this.log = log;
+    }
+
+    /**
+     * Before anything is pinned.
+     *
+     * @param whenPinned called after each pin
+     */
+    void connect(Sense s, Runnable whenPinned) {
+        sense = s;
+        changed = whenPinned;
+    }
+
+    List<LivePin> pins() {
+        return pins;
+    }
+
+    long written() {
+        return written.get();
+    }
+
+    long absorbed() {
+        return absorbed.get();
+    }
+
+    /** The pin whose target is that path or holds it. */
+    Optional<LivePin> covering(FilePath path) {
+        return pins.stream().filter(p -> p.record().target().path().contains(path)).findFirst();
+    }
+
+    /** The pin of exactly that path. */
+    Optional<LivePin> exactly(FilePath path) {
+        return pins.stream().filter(p -> p.record().target().path().equals(path)).findFirst();
+    }
+
+    /** No new pins once this returns. */
+    void close() {
+        pinning.lock();
+        closed = true;
+        pinning.unlock();
+    }
+
+    /** What each strategy, in the configured order, says of a target: an estimate, or a refusal. */
+    record Verdict(String strategy, Estimate estimate, Refusal refusal) {}
+
+    List<Verdict> examine(Target target, List<FilePath> hot) {
+        List<Verdict> verdicts = new ArrayList<>();
+        for (String name : settings.get().strategies()) {
+            verdicts.add(examine(name, target, hot));
+        }
+        return verdicts;
+    }
+
+    private Verdict examine(String name, Target target, List<FilePath> hot) {
+        PinStrategy strategy = strategies.get(name).orElse(null);
+        if (strategy == null) {
+            return new Verdict(
+                    name,
+                    null,
+                    refusal(Refusal.Cause.UNSUPPORTED, "there is no pin strategy " + name));
+        }
+        Optional<String> unusable = strategy.unusable();
+        if (unusable.isPresent()) {
+            return new Verdict(name, null, refusal(Refusal.Cause.UNSUPPORTED, unusable.get()));
+        }
+        try {
+            Estimate estimate = strategy.examine(target, hot);
+            Settings s = settings.get();
+            if (estimate.most() > s.budget()) {
+                return new Verdict(
+                        name,
+                        estimate,
+                        refusal(
+                                Refusal.Cause.TOO_LARGE,
+                                target
+                                        + " could come to "
+                                        + Units.bytes(estimate.most())
+                                        + " in RAM, and pool.size = "
+                                        + Units.bytes(s.poolSize())
+                                        + " less its reserve holds "
+                                        + Units.bytes(s.budget())));
+            }
+            return new Verdict(name, estimate, null);
+        } catch (RefusedException e) {
+            return new Verdict(name, null, e.refusal());
+        } catch (IOException | RuntimeException e) {
+            return new Verdict(
+                    name,
+                    null,
+                    refusal(
+                            Refusal.Cause.ERROR,
+                            "cannot examine " + target + ": " + e.getMessage()));
+        }
+    }
+
+    private static Refusal refusal(Refusal.Cause cause, String message) {
+        return new Refusal(cause, message);
+    }
+
+    /**
+     * Pins a target with the first strategy that takes it.
+     *
+     * @param key under which its accesses are counted
+     * @throws RefusedException with the reason of the strategy that came closest
+     */
+    LivePin pin(Target target, List<FilePath> hot, long key, double rate, boolean manual)
+            throws IOException {
+        pinning.lock();
+        try {
+            if (closed) {
+                throw new RefusedException(
+                        Refusal.Cause.UNSUPPORTED,
+                        "RamPipe is stopping; nothing is pinned any more");
+            }
+            if (syncs.all().isEmpty()) {
+                throw new RefusedException(
+                        Refusal.Cause.UNSUPPORTED,
+                        "no syncback is there: what would be pinned could not be written back");
+            }
+            Optional<LivePin> over = covering(target.path());
+            if (over.isPresent()) {
+                throw new RefusedException(
+                        Refusal.Cause.MOUNT_POINT,
+                        target + " is pinned already, as part of " + over.get());
+            }
+            makeWay(target);
+            Refusal last = null;
+            for (String name : settings.get().strategies()) {
+                Verdict verdict = examine(name, target, hot);
+                if (verdict.refusal() == null) {
+                    try {
+                        return pin(name, verdict.estimate(), target, hot, key, rate, manual);
+                    } catch (RefusedException e) {
+                        last = e.refusal();
+                        continue;
+                    }
+                }
+                last =
+                        last == null || last.cause() == Refusal.Cause.UNSUPPORTED
+                                ? verdict.refusal()
+                                : last;
+            }
+            Refusal r =
+                    last == null
+                            ? refusal(
+                                    Refusal.Cause.UNSUPPORTED,
+                                    "no pin strategy is there: see strategy.order and rampipe:strategies")
+                            : last;
+            throw new RefusedException(r.cause(), r.message());
+        } finally {
+            pinning.unlock();
+        }
+    }
+
+    /**
+     * Pins below the target would be mount points in it: their time is over if the whole directory
+     * is hot.
+     */
+    private void makeWay(Target target) throws IOException {
+        for (LivePin inner : pins) {
+            if (target.path().contains(inner.record().target().path()) && !inner.manual()) {
+                try {
+                    unpin(inner, "makes way for " + target);
+                } catch (BusyException e) {
+                    throw new RefusedException(Refusal.Cause.IN_USE, e.getMessage(), e);
+                }
+            }
+        }
+    }
+
+    private LivePin pin(
+            String name,
+            Estimate estimate,
+            Target target,
+            List<FilePath> hot,
+            long key,
+            double rate,
+            boolean manual)
+            throws IOException {
+        PinStrategy strategy = strategies.get(name).orElseThrow();
+        makeRoom(target, estimate.bytes(), rate, manual);
+        String id = id();
+        long start = System.nanoTime();
+        FilePath directory = pool.directory(id);
+        Pin record;
+        try {
+            record =
+                    strategy.pin(
+                            new PinRequest(
+                                    id,
+                                    target,
+                                    hot,
+                                    directory,
+                                    settings.get().budget() - pool.used()),
+                            journal);
+        } catch (IOException | RuntimeException e) {
+            withdraw(id, e);
+            if (e instanceof RefusedException refused) {
+                throw refused;
+            }
+            throw new RefusedException(
+                    Refusal.Cause.ERROR, "cannot pin " + target + ": " + e.getMessage(), e);
+        }
+        LivePin pin = new LivePin(record, key, manual, rate, LivePin.State.PINNED);
+        pin.nextCheckpoint = System.nanoTime() + settings.get().checkpointInterval();
+        pins.add(pin);
+        watch(pin);
+        changed.run();
+        log.info(
+                "pinned %s (%s, %d files, %s in RAM, %.1f accesses/s) in %s",
+                target,
+                name,
+                estimate.files(),
+                Units.bytes(estimate.bytes()),
+                rate,
+                Units.duration(Duration.ofNanos(System.nanoTime() - start)));
+        return pin;
+    }
+
+    private void withdraw(String id, Exception cause) {
+        try {
+            pool.release(id);
+            journal.remove(id);
+        } catch (IOException e) {
+            // The record stays: the next start finds it and cleans up.
+            cause.addSuppressed(e);
+        }
+    }
+
+    /** Twelve characters: unique for as long as anyone could keep a redo log. */
+    private String id() {
+        String digits = "0123456789abcdefghijklmnopqrstuvwxyz";
+        StringBuilder id = new StringBuilder();
+        for (int i = 0; i < 12; i++) {
+            id.append(digits.charAt(random.nextInt(digits.length())));
+        }
+        return id.toString();
+    }
+
+    private void watch(LivePin pin) {
+        try {
+            sense.pinned(pin);
+        } catch (IOException e) {
+            log.warn(
+                    "cannot watch the pinned %s, so it will seem cold and be unpinned: %s",
+                    pin, e.getMessage());
+        }
+    }
+
+    /** Unpins colder ones until that much fits. */
+    private void makeRoom(Target target, long bytes, double rate, boolean manual)
+            throws IOException {
+        Settings s = settings.get();
+        long available = Memory.available() - s.memoryReserve();
+        if (bytes > available) {
+            throw new RefusedException(
+                    Refusal.Cause.NO_ROOM,
+                    target
+                            + " needs "
+                            + Units.bytes(bytes)
+                            + ", and the machine has only "
+                            + Units.bytes(Math.max(0, available))
+                            + " to spare above memory.reserve");
+        }
+        double pressure = Memory.pressure();
+        if (pressure >= s.memoryPressure()) {
+            throw new RefusedException(
+                    Refusal.Cause.NO_ROOM,
+                    String.format(
+                            "programs wait for memory %.0f %% of the time (memory.pressure)",
+                            pressure));
+        }
+        for (LivePin colder : coldestFirst()) {
+            if (bytes <= s.budget() - pool.used()) {
+                return;
+            }
+            boolean old = System.nanoTime() - colder.sinceNanos >= s.minTime();
+            if (!colder.manual() && old && (manual || colder.rate() * 2 < rate)) {
+                try {
+                    unpin(colder, "makes room for " + target);
+                } catch (IOException e) {
+                    log.debug("%s cannot make room: %s", colder, e.getMessage());
+                }
+            }
+        }
+        if (bytes > s.budget() - pool.used()) {
+            throw new RefusedException(
+                    Refusal.Cause.NO_ROOM,
+                    target
+                            + " needs "
+                            + Units.bytes(bytes)
+                            + ", and the thin pool has only "
+                            + Units.bytes(Math.max(0, s.budget() - pool.used()))
+                            + " left, with nothing much colder in it");
+        }
+    }
+
+    List<LivePin> coldestFirst() {
+        return pins.stream().sorted((a, b) -> Double.compare(a.rate(), b.rate())).toList();
+    }
+
+    /**
+     * Writes a pin's changes to disk; it stays pinned.
+     *
+     * @return not consistent if the target never rested; it is tried again later by itself
+     */
+    SyncBack.Result checkpoint(LivePin pin) throws IOException {
+        pin.lock.lock();
+        try {
+            return pin.gone() ? new SyncBack.Result(true, 0, 0, 0) : checkpointLocked(pin);
+        } finally {
+            pin.lock.unlock();
+        }
+    }
+
+    private SyncBack.Result checkpointLocked(LivePin pin) throws IOException {
+        SyncBack sync = syncOf(pin);
+        LivePin.State before = pin.state();
+        pin.state(LivePin.State.SYNCING, pin.problem());
+        long start = System.nanoTime();
+        try {
+            long dirty = sync.dirty(pin.record()).bytes();
+            SyncBack.Result result = sync.checkpoint(pin.record());
+            if (result.consistent()) {
+                absorbed.addAndGet(dirty);
+                account(pin, result);
+                pin.setbacks = 0;
+                pin.state(before == LivePin.State.BUSY ? before : LivePin.State.PINNED, "");
+                if (result.files() > 0) {
+                    log.info(
+                            "synced %s: %s in %d files, in %s; it stays pinned",
+                            pin,
+                            Units.bytes(result.bytes()),
+                            result.files(),
+                            Units.duration(Duration.ofNanos(System.nanoTime() - start)));
+                }
+            } else {
+                pin.setbacks++;
+                pin.state(before, "it does not rest long enough to be written at one moment");
+            }
+            pin.nextCheckpoint = System.nanoTime() + pause(pin);
+            return result;
+        } catch (IOException | RuntimeException e) {
+            fail(pin, e);
+            throw e;
+        }
+    }
+
+    private void fail(LivePin pin, Exception e) {
+        if (pin.state() != LivePin.State.FAILING
+                || !String.valueOf(e.getMessage()).equals(pin.problem())) {
+            log.error(
+                    "cannot write %s to disk; its data stays in RAM, and it is tried again: %s",
+                    pin, e.getMessage());
+        }
+        pin.setbacks++;
+        pin.state(LivePin.State.FAILING, String.valueOf(e.getMessage()));
+        pin.nextCheckpoint = System.nanoTime() + pause(pin);
+    }
+
+    /** The interval; sooner at first after a setback, then ever later up to a minute. */
+    private long pause(LivePin pin) {
+        long interval = settings.get().checkpointInterval();
+        return pin.setbacks == 0
+                ? interval
+                : Math.min(
+                        Math.max(interval, 60 * FIRST_PAUSE),
+                        FIRST_PAUSE << Math.min(MOST_DOUBLINGS, pin.setbacks - 1));
+    }
+
+    private void account(LivePin pin, SyncBack.Result result) {
+        written.addAndGet(result.written());
+        pin.synced(System.currentTimeMillis());
+    }
+
+    /**
+     * Writes everything to disk and takes the pin away.
+     *
+     * @param why for the log
+     * @throws BusyException if it is in use: then it was checkpointed and stays pinned
+     */
+    SyncBack.Result unpin(LivePin pin, String why) throws IOException {
+        pin.lock.lock();
+        try {
+            if (pin.gone()) {
+                return new SyncBack.Result(true, 0, 0, 0);
+            }
+            long start = System.nanoTime();
+            SyncBack.Result result = unpinLocked(pin);
+            log.info(
+                    "unpinned %s (%s): %s in %d files written, in %s",
+                    pin,
+                    why,
+                    Units.bytes(result.bytes()),
+                    result.files(),
+                    Units.duration(Duration.ofNanos(System.nanoTime() - start)));
+            return result;
+        } catch (BusyException e) {
+            pin.setbacks++;
+            pin.nextUnpin = System.nanoTime() + (FIRST_PAUSE << Math.min(5, pin.setbacks - 1));
+            if (pin.state() != LivePin.State.BUSY) {
+                log.info("%s cannot be unpinned yet (%s): %s", pin, why, e.getMessage());
+            }
+            pin.state(LivePin.State.BUSY, e.getMessage());
+            throw e;
+        } catch (IOException | RuntimeException e) {
+            if (!pin.gone() && pin.state() != LivePin.State.ORPHANED) {
+                if (pin.state() != LivePin.State.FAILING) {
+                    fail(pin, e);
+                }
+                pin.nextUnpin = System.nanoTime() + pause(pin);
+            }
+            throw e;
+        } finally {
+            pin.lock.unlock();
+        }
+    }
+
+    private SyncBack.Result unpinLocked(LivePin pin) throws IOException {
+        PinStrategy strategy = strategyOf(pin);
+        SyncBack sync = syncOf(pin);
+        SyncBack.Result total = new SyncBack.Result(true, 0, 0, 0);
+        for (int round = 1; ; round++) {
+            if (strategy.mounted(pin.record())) {
+                SyncBack.Result live = checkpointLocked(pin);
+                total = live.consistent() ? total.plus(live) : total;
+            }
+            try (SyncBack.Last last = sync.begin(pin.record())) {
+                unmount(pin, strategy);
+                SyncBack.Result rest;
+                try {
+                    rest = round < UNPIN_ROUNDS ? last.finish() : last.finishAnyway();
+                } catch (IOException | RuntimeException e) {
+                    remount(pin, strategy);
+                    throw e;
+                }
+                if (rest.consistent()) {
+                    total = total.plus(rest);
+                    account(pin, rest);
+                    step(pin, pin.record().at(Pin.Step.DISCARDING));
+                    break;
+                }
+                remount(pin, strategy);
+            }
+        }
+        discard(pin, strategy, sync);
+        return total;
+    }
+
+    private void unmount(LivePin pin, PinStrategy strategy) throws IOException {
+        if (!strategy.mounted(pin.record())) {
+            step(pin, pin.record().at(Pin.Step.UNMOUNTING));
+            return;
+        }
+        step(pin, pin.record().at(Pin.Step.UNMOUNTING));
+        sense.unpinned(pin);
+        try {
+            strategy.unmount(pin.record());
+        } catch (IOException | RuntimeException e) {
+            if (strategy.mounted(pin.record())) {
+                step(pin, pin.record().at(Pin.Step.PINNED));
+                watch(pin);
+            }
+            throw e;
+        }
+    }
+
+    private void remount(LivePin pin, PinStrategy strategy) throws IOException {
+        step(pin, strategy.remount(pin.record()).at(Pin.Step.PINNED));
+        watch(pin);
+    }
+
+    private void step(LivePin pin, Pin next) throws IOException {
+        journal.write(next);
+        pin.record(next);
+    }
+
+    private void discard(LivePin pin, PinStrategy strategy, SyncBack sync) throws IOException {
+        strategy.discard(pin.record());
+        pool.release(pin.record().id());
+        sync.forget(pin.record());
+        journal.remove(pin.record().id());
+        pins.remove(pin);
+        pin.bury();
+    }
+
+    private PinStrategy strategyOf(LivePin pin) throws IOException {
+        String name = pin.record().strategy();
+        return strategies
+                .get(name)
+                .orElseThrow(() -> orphan(pin, "its pin strategy " + name + " is not there"));
+    }
+
+    private SyncBack syncOf(LivePin pin) throws IOException {
+        String name = pin.record().sync();
+        return syncs.get(name)
+                .orElseThrow(() -> orphan(pin, "its syncback " + name + " is not there"));
+    }
+
+    private static IOException orphan(LivePin pin, String why) {
+        pin.state(LivePin.State.ORPHANED, why);
+        return new IOException(pin + " is kept, but nothing can be done with it: " + why);
+    }
+
+    /** Bytes that programs have written and the disk has not, at most. Empty if nobody can tell. */
+    Optional<SyncBack.Dirty> dirty(LivePin pin) {
+        try {
+            Optional<SyncBack> sync = syncs.get(pin.record().sync());
+            return pin.gone() || sync.isEmpty()
+                    ? Optional.empty()
+                    : Optional.of(sync.get().dirty(pin.record()));
+        } catch (IOException e) {
+            log.debug("cannot tell what is dirty in %s: %s", pin, e.getMessage());
+            return Optional.empty();
+        }
+    }
+
+    /**
+     * Reads what an earlier daemon left; {@link #adopt} goes on with it once the strategies are
+     * there.
+     */
+    void load() throws IOException {
+        List<Pin> records =
+                journal.load(
+                        (file, problem) ->
+                                log.error(
+                                        "the pin record %s %s; it is left where it is: see rampipe-rescue",
+                                        file, problem));
+        for (Pin record : records) {
+            LivePin pin =
+                    new LivePin(record, random.nextLong() | 1, false, 0, LivePin.State.ORPHANED);
+            pin.state(LivePin.State.ORPHANED, "left by an earlier daemon");
+            pins.add(pin);
+        }
+    }
+
+    /**
+     * Takes over orphans whose strategies have come: live ones are kept, half-made and half-removed
+     * ones finished.
+     */
+    void adopt() {
+        for (LivePin pin : pins) {
+            boolean possible =
+                    strategies.get(pin.record().strategy()).isPresent()
+                            && syncs.get(pin.record().sync()).isPresent();
+            if (pin.state() == LivePin.State.ORPHANED
+                    && possible
+                    && System.nanoTime() - pin.nextUnpin >= 0) {
+                pin.lock.lock();
+                try {
+                    adopt(pin);
+                } catch (IOException | RuntimeException e) {
+                    pin.setbacks++;
+                    pin.nextUnpin = System.nanoTime() + pause(pin);
+                    pin.state(LivePin.State.ORPHANED, e.getMessage());
+                    log.error(
+                            "cannot take over %s; its data stays in RAM, and it is tried again: %s",
+                            pin, e.getMessage());
+                } finally {
+                    pin.lock.unlock();
+                }
+            } else if (!possible && pin.state() != LivePin.State.ORPHANED) {
+                log.warn("%s is kept, but its strategy or syncback is gone", pin);
+                pin.state(LivePin.State.ORPHANED, "its strategy or syncback is not there");
+            }
+        }
+    }
+
+    private void adopt(LivePin pin) throws IOException {
+        PinStrategy strategy = strategyOf(pin);
+        SyncBack sync = syncOf(pin);
+        Pin record = pin.record();
+        if (strategy.mounted(record)) {
+            step(pin, record.at(Pin.Step.PINNED));
+            pin.rate(settings.get().pinRate());
+            pin.state(LivePin.State.PINNED, "");
+            watch(pin);
+            log.info("took over %s from an earlier daemon", pin);
+            return;
+        }
+        boolean used = record.step() == Pin.Step.PINNED || record.step() == Pin.Step.UNMOUNTING;
+        if (used) {
+            // Nothing covers the target any more, so what is in RAM can only go to disk.
+            try (SyncBack.Last last = sync.begin(record)) {
+                account(pin, last.finishAnyway());
+            }
+            step(pin, record.at(Pin.Step.DISCARDING));
+        }
+        discard(pin, strategy, sync);
+        log.info("finished what an earlier daemon had begun with %s", pin);
+    }
+}

@@ -1,0 +1,120 @@
+package io.rampipe.engine.internal;
+
+import io.rampipe.api.Pin;
+import java.util.Locale;
+import java.util.concurrent.locks.ReentrantLock;
+
+/**
+ * A pin in this daemon's life: its record, and what need not survive. Whoever changes the pin or
+ * its files holds {@link #lock}.
+ */
+final class LivePin {
+    /** How it fares. */
+    enum State {
+        PINNED,
+        SYNCING,
+        /** To be unpinned, but in use. */
+        BUSY,
+        /** The last syncback failed. */
+        FAILING,
+        /** Its strategy or syncback is not there. */
+        ORPHANED;
+
+        @Override
+        public String toString() {
+            return name().toLowerCase(Locale.ROOT);
+        }
+    }
+
+    final ReentrantLock lock = new ReentrantLock();
+
+    private final long key;
+    private final boolean manual;
+    private volatile Pin record;
+    private volatile State state;
+    private volatile double rate;
+    private volatile String problem = "";
+    private volatile long lastSync;
+    private volatile boolean gone;
+
+    /** {@link System#nanoTime} before which it is not checkpointed, or not unpinned, again. */
+    volatile long nextCheckpoint;
+
+    volatile long nextUnpin;
+
+    /** Failures or unrest in a row: pauses grow with it. */
+    volatile int setbacks;
+
+    final long sinceNanos = System.nanoTime();
+
+    /**
+     * @param key under which its accesses are counted
+     */
+    LivePin(Pin record, long key, boolean manual, double rate, State state) {
+        this.record = record;
+        this.key = key;
+        this.manual = manual;
+        this.rate = rate;
+        this.state = state;
+    }
+
+    long key() {
+        return key;
+    }
+
+    boolean manual() {
+        return manual;
+    }
+
+    Pin record() {
+        return record;
+    }
+
+    void record(Pin next) {
+        record = next;
+    }
+
+    State state() {
+        return state;
+    }
+
+    void state(State next, String why) {
+        state = next;
+        problem = why;
+    }
+
+    String problem() {
+        return problem;
+    }
+
+    double rate() {
+        return rate;
+    }
+
+    void rate(double next) {
+        rate = next;
+    }
+
+    /** Epoch milliseconds; 0 if never. */
+    long lastSync() {
+        return lastSync;
+    }
+
+    void synced(long when) {
+        lastSync = when;
+    }
+
+    /** Unpinned: whoever still holds this object has nothing to do. */
+    boolean gone() {
+        return gone;
+    }
+
+    void bury() {
+        gone = true;
+    }
+
+    @Override
+    public String toString() {
+        return record.target().toString();
+    }
+}

@@ -1,0 +1,135 @@
+package io.rampipe.engine.internal;
+
+import io.rampipe.api.FilePath;
+import io.rampipe.api.Pin;
+import io.rampipe.api.PinStrategy.PinJournal;
+import io.rampipe.api.Target;
+import java.io.IOException;
+import java.io.StringReader;
+import java.io.StringWriter;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryStream;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.TreeMap;
+import java.util.function.BiConsumer;
+import java.util.zip.CRC32C;
+
+/**
+ * The journal of pins: a small text file a pin in the runtime directory, replaced in one step, so
+ * that any instant shows a whole record. It outlives the daemon, not the machine; nor must it: the
+ * RAM that it speaks of goes with the machine too.
+ */
+final class PinFiles implements PinJournal {
+    private static final String SUFFIX = ".pin";
+    private static final String VERSION = "1";
+
+    private final Path directory;
+
+    PinFiles(Path directory) {
+        this.directory = directory;
+    }
+
+    @Override
+    public void write(Pin pin) throws IOException {
+        Properties p = new Properties();
+        p.setProperty("version", VERSION);
+        p.setProperty("id", pin.id());
+        p.setProperty("target", pin.target().path().raw());
+        p.setProperty("kind", pin.target().kind().name());
+        p.setProperty("strategy", pin.strategy());
+        p.setProperty("sync", pin.sync());
+        p.setProperty("format", pin.format());
+        p.setProperty("step", pin.step().name());
+        p.setProperty("since", pin.since().toString());
+        pin.attributes().forEach((k, v) -> p.setProperty("attribute." + k, v));
+        p.setProperty("checksum", checksum(p));
+        StringWriter text = new StringWriter();
+        p.store(text, null);
+        // Without store()'s first line, which is the time of day.
+        String body = text.toString();
+        byte[] bytes = body.substring(body.indexOf('\n') + 1).getBytes(StandardCharsets.ISO_8859_1);
+        Path file = directory.resolve(pin.id() + SUFFIX);
+        Path fresh = directory.resolve(pin.id() + ".new");
+        Files.createDirectories(directory);
+        Files.write(fresh, bytes);
+        Files.move(
+                fresh, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+    }
+
+    void remove(String id) throws IOException {
+        Files.deleteIfExists(directory.resolve(id + SUFFIX));
+    }
+
+    /** All records. What cannot be read is reported and left where it is. */
+    List<Pin> load(BiConsumer<Path, String> damaged) throws IOException {
+        List<Pin> pins = new ArrayList<>();
+        if (!Files.isDirectory(directory)) {
+            return pins;
+        }
+        try (DirectoryStream<Path> files = Files.newDirectoryStream(directory, "*" + SUFFIX)) {
+            for (Path file : files) {
+                try {
+                    Pin pin =
+                            parse(
+                                    new String(
+                                            Files.readAllBytes(file), StandardCharsets.ISO_8859_1));
+                    if (!file.getFileName().toString().equals(pin.id() + SUFFIX)) {
+                        throw new IllegalArgumentException("is the record of another pin");
+                    }
+                    pins.add(pin);
+                } catch (RuntimeException e) {
+                    damaged.accept(file, e.getMessage());
+                }
+            }
+        }
+        return pins;
+    }
+
+    static Pin parse(String text) throws IOException {
+        Properties p = new Properties();
+        p.load(new StringReader(text));
+        if (!VERSION.equals(p.getProperty("version"))) {
+            throw new IllegalArgumentException(
+                    "has version " + p.getProperty("version") + ", not " + VERSION);
+        }
+        if (!checksum(p).equals(p.getProperty("checksum"))) {
+            throw new IllegalArgumentException("has a wrong checksum");
+        }
+        Map<String, String> attributes = new TreeMap<>();
+        for (String key : p.stringPropertyNames()) {
+            if (key.startsWith("attribute.")) {
+                attributes.put(key.substring("attribute.".length()), p.getProperty(key));
+            }
+        }
+        return new Pin(
+                p.getProperty("id"),
+                new Target(
+                        FilePath.ofRaw(p.getProperty("target")),
+                        Target.Kind.valueOf(p.getProperty("kind"))),
+                p.getProperty("strategy"),
+                p.getProperty("sync"),
+                p.getProperty("format"),
+                Pin.Step.valueOf(p.getProperty("step")),
+                Instant.parse(p.getProperty("since")),
+                attributes);
+    }
+
+    private static String checksum(Properties p) {
+        CRC32C crc = new CRC32C();
+        for (String key : new java.util.TreeSet<>(p.stringPropertyNames())) {
+            if (!key.equals("checksum")) {
+                crc.update(
+                        (key + '=' + p.getProperty(key) + '\0')
+                                .getBytes(StandardCharsets.ISO_8859_1));
+            }
+        }
+        return Long.toHexString(crc.getValue());
+    }
+}

@@ -1,0 +1,86 @@
+package io.rampipe.engine.internal;
+
+import io.rampipe.api.Names;
+import io.rampipe.api.RamPipe.StrategyStatus;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.ToIntFunction;
+import org.osgi.framework.Bundle;
+import org.osgi.framework.ServiceReference;
+
+/** The services of one kind that are there now, by name. Any thread. */
+final class Strategies<S> {
+    private record Entry<S>(String name, S service, ServiceReference<S> reference) {}
+
+    private final String kind;
+    private final List<Entry<S>> entries = new CopyOnWriteArrayList<>();
+
+    Strategies(String kind) {
+        this.kind = kind;
+    }
+
+    void add(S service, ServiceReference<S> reference) {
+        Object name = reference.getProperty(Names.NAME);
+        entries.add(
+                new Entry<>(
+                        name instanceof String s ? s : reference.getBundle().getSymbolicName(),
+                        service,
+                        reference));
+    }
+
+    /** By identity: during an exchange two services of one name are there. */
+    void remove(S service) {
+        entries.removeIf(e -> e.service == service);
+    }
+
+    /** The best ranked of that name. */
+    Optional<S> get(String name) {
+        return entries.stream()
+                .filter(e -> e.name.equals(name))
+                .max(Comparator.comparing(Entry::reference))
+                .map(Entry::service);
+    }
+
+    /** All, best ranked first. */
+    List<S> all() {
+        return entries.stream()
+                .sorted(Comparator.comparing((Entry<S> e) -> e.reference).reversed())
+                .map(Entry::service)
+                .toList();
+    }
+
+    String nameOf(S service) {
+        return entries.stream()
+                .filter(e -> e.service == service)
+                .map(Entry::name)
+                .findFirst()
+                .orElse("");
+    }
+
+    List<String> names() {
+        return entries.stream().map(Entry::name).distinct().sorted().toList();
+    }
+
+    List<StrategyStatus> status(
+            java.util.function.Predicate<S> inUse,
+            ToIntFunction<String> pins,
+            java.util.function.Function<S, String> note) {
+        List<StrategyStatus> all = new ArrayList<>();
+        for (Entry<S> e : entries) {
+            Bundle bundle = e.reference.getBundle();
+            all.add(
+                    new StrategyStatus(
+                            kind,
+                            e.name,
+                            bundle == null ? "" : bundle.getSymbolicName(),
+                            bundle == null ? "" : bundle.getVersion().toString(),
+                            inUse.test(e.service),
+                            pins.applyAsInt(e.name),
+                            note.apply(e.service)));
+        }
+        return all;
+    }
+}

@@ -1,0 +1,122 @@
+package io.rampipe.engine.internal;
+
+import io.rampipe.api.FilePath;
+import io.rampipe.api.Units;
+import io.rampipe.linux.At;
+import io.rampipe.linux.Fd;
+import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.MountInfo;
+import io.rampipe.linux.Mounts;
+import io.rampipe.linux.StatFs;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+
+/**
+ * The tmpfs that holds everything pinned. Its pages are used as they are written, and its size can
+ * be changed while it is in use ({@code tmpfs(5)}, remount). Mounted when the first pin needs it.
+ */
+final class ThinPool {
+    private static final FilePath SOURCE = FilePath.of("rampipe-pool");
+
+    private final Path where;
+    private final FilePath path;
+    private volatile long size;
+    private volatile boolean open;
+
+    ThinPool(Path where, long size) {
+        this.where = where;
+        this.path = FilePath.of(where.toAbsolutePath().normalize().toString());
+        this.size = size;
+    }
+
+    /** Mounts it unless it is mounted, perhaps by an earlier daemon. */
+    private void open() throws IOException {
+        if (open) {
+            return;
+        }
+        if (mounted()) {
+            open = true;
+            resize(Math.max(size, used() + (size >> 3)));
+            return;
+        }
+        Files.createDirectories(
+                where,
+                PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+        try {
+            Mounts.mount(SOURCE, path, "tmpfs", 0, "mode=0700,nr_inodes=0,size=" + size);
+        } catch (LinuxException e) {
+            throw new IOException(
+                    "cannot mount the thin pool of "
+                            + Units.bytes(size)
+                            + ": "
+                            + e.getMessage()
+                            + "; RamPipe needs root (CAP_SYS_ADMIN)",
+                    e);
+        }
+        open = true;
+    }
+
+    private boolean mounted() throws IOException {
+        return MountInfo.all().stream()
+                .anyMatch(m -> m.path().equals(path) && m.source().equals(SOURCE));
+    }
+
+    FilePath path() {
+        return path;
+    }
+
+    /** Bytes that it may hold at present. */
+    long size() {
+        return size;
+    }
+
+    /** Bytes in it; 0 as long as nothing was ever pinned. */
+    long used() throws IOException {
+        if (!open && !mounted()) {
+            return 0;
+        }
+        try (Fd fd = At.open(path, At.O_PATH)) {
+            return StatFs.of(fd).usedBytes();
+        }
+    }
+
+    /** Lets it hold that much from now on. EINVAL if it holds more already. */
+    void resize(long bytes) throws LinuxException {
+        if (!open) {
+            size = bytes;
+            return;
+        }
+        Mounts.mount(SOURCE, path, "tmpfs", Mounts.MS_REMOUNT, "size=" + bytes);
+        size = bytes;
+    }
+
+    /** A fresh directory for a pin. */
+    synchronized FilePath directory(String id) throws IOException {
+        open();
+        try (Fd pool = At.open(path, At.O_RDONLY | At.O_DIRECTORY)) {
+            At.mkdir(pool, FilePath.of(id), 0700);
+        }
+        return path.resolve(id);
+    }
+
+    /** Removes a pin's empty directory, if it is still there. */
+    void release(String id) throws LinuxException {
+        try (Fd pool = At.open(path, At.O_RDONLY | At.O_DIRECTORY)) {
+            At.rmdir(pool, FilePath.of(id));
+        } catch (LinuxException e) {
+            if (!e.is(io.rampipe.linux.Errno.ENOENT)) {
+                throw e;
+            }
+        }
+    }
+
+    /** Unmounts it if it is mounted; all its pins must be gone. */
+    synchronized void unmount() throws IOException {
+        open = false;
+        if (mounted()) {
+            Mounts.unmount(Fd.CWD, path);
+        }
+    }
+}

@@ -1,0 +1,377 @@
+package io.rampipe.engine.internal;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.rampipe.api.BusyException;
+import io.rampipe.api.DiskFullException;
+import io.rampipe.api.FilePath;
+import io.rampipe.api.Names;
+import io.rampipe.api.Pin;
+import io.rampipe.api.PinStrategy;
+import io.rampipe.api.Refusal;
+import io.rampipe.api.RefusedException;
+import io.rampipe.api.SyncBack;
+import io.rampipe.api.Target;
+import io.rampipe.testkit.NeedsMounts;
+import java.io.IOException;
+import java.lang.reflect.Proxy;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.osgi.framework.ServiceReference;
+import org.osgi.service.log.FormatterLogger;
+
+/**
+ * The order of steps, and what is left when one fails; strategy and syncback are scripted to fail
+ * where no kernel would.
+ */
+@NeedsMounts
+class KeeperTest {
+    private static final Target TARGET = Target.directory(FilePath.of("/some/where"));
+
+    @TempDir Path runtime;
+
+    private final List<String> calls = new ArrayList<>();
+    private final Strategies<PinStrategy> strategies = new Strategies<>("pin");
+    private final Strategies<SyncBack> syncs = new Strategies<>("sync");
+    private ThinPool pool;
+    private PinFiles journal;
+    private Sense sense;
+    private Keeper keeper;
+    private boolean mounted;
+    private IOException pinFails;
+    private IOException checkpointFails;
+    private IOException unmountFails;
+    private IOException finishFails;
+    private int restless;
+
+    @BeforeEach
+    void setUp() {
+        Settings settings = TestSettings.of("/some");
+        pool = new ThinPool(runtime.resolve("pool"), 16 << 20);
+        journal = new PinFiles(runtime.resolve("pins"));
+        strategies.add(new Scripted(), named("overlayfs"));
+        syncs.add(new ScriptedSync(), named("journal"));
+        FormatterLogger log = stub(FormatterLogger.class);
+        keeper = new Keeper(() -> settings, strategies, syncs, pool, journal, log);
+        sense =
+                new Sense(
+                        () -> settings,
+                        () -> null,
+                        () -> null,
+                        keeper::pins,
+                        hot -> {},
+                        problem -> {});
+        keeper.connect(sense, () -> {});
+        sense.start();
+    }
+
+    @AfterEach
+    void tearDown() throws Exception {
+        sense.stop();
+        pool.unmount();
+    }
+
+    @Test
+    void anUnpinSyncsBeforeAndAfterTheUnmountAndOnlyThenDiscards() throws Exception {
+        LivePin pin = pin();
+        assertEquals(Pin.Step.PINNED, recorded());
+        keeper.unpin(pin, "test");
+        assertEquals(
+                List.of(
+                        "pin",
+                        "checkpoint PINNED",
+                        "begin",
+                        "unmount UNMOUNTING",
+                        "finish",
+                        "close",
+                        "discard DISCARDING"),
+                calls);
+        assertTrue(keeper.pins().isEmpty());
+        assertTrue(records().isEmpty());
+        assertEquals(0, inPool());
+    }
+
+    @Test
+    void aRefusedPinLeavesNothing() throws Exception {
+        pinFails = new RefusedException(Refusal.Cause.IN_USE, "open");
+        assertEquals(
+                Refusal.Cause.IN_USE,
+                assertThrows(RefusedException.class, this::pin).refusal().cause());
+        assertTrue(keeper.pins().isEmpty());
+        assertTrue(records().isEmpty());
+        assertEquals(0, inPool());
+    }
+
+    @Test
+    void aBusyTargetIsCheckpointedAndStaysPinned() throws Exception {
+        LivePin pin = pin();
+        unmountFails = new BusyException("in use by 42 (sh)");
+        assertThrows(BusyException.class, () -> keeper.unpin(pin, "test"));
+        assertEquals(LivePin.State.BUSY, pin.state());
+        assertTrue(calls.contains("checkpoint PINNED"));
+        assertTrue(mounted);
+        assertEquals(Pin.Step.PINNED, recorded());
+        unmountFails = null;
+        keeper.unpin(pin, "test");
+        assertTrue(records().isEmpty());
+    }
+
+    @Test
+    void aFullDiskKeepsThePinAndItsRam() throws Exception {
+        LivePin pin = pin();
+        checkpointFails = new DiskFullException("no space on /some", null);
+        assertThrows(DiskFullException.class, () -> keeper.unpin(pin, "test"));
+        assertTrue(mounted);
+        assertEquals(LivePin.State.FAILING, pin.state());
+        assertEquals("no space on /some", pin.problem());
+        assertTrue(!calls.contains("unmount UNMOUNTING") && !calls.contains("discard DISCARDING"));
+    }
+
+    @Test
+    void whenTheLastSyncbackFailsTheMountIsPutBack() throws Exception {
+        LivePin pin = pin();
+        finishFails = new DiskFullException("no space on /some", null);
+        assertThrows(DiskFullException.class, () -> keeper.unpin(pin, "test"));
+        assertTrue(mounted);
+        assertEquals(Pin.Step.PINNED, recorded());
+        assertTrue(!calls.contains("discard DISCARDING"));
+    }
+
+    @Test
+    void muchChangedAtTheLastMomentGoesAnotherRound() throws Exception {
+        LivePin pin = pin();
+        restless = 1;
+        keeper.unpin(pin, "test");
+        assertEquals(2, calls.stream().filter("finish"::equals).count());
+        assertEquals(1, calls.stream().filter("remount"::equals).count());
+        assertTrue(records().isEmpty());
+    }
+
+    @Test
+    void aTargetThatNeverRestsIsWrittenInTheEndAllTheSame() throws Exception {
+        LivePin pin = pin();
+        restless = Integer.MAX_VALUE;
+        keeper.unpin(pin, "test");
+        assertTrue(calls.contains("finishAnyway"));
+        assertTrue(records().isEmpty());
+    }
+
+    @Test
+    void aLivePinOfADeadDaemonIsTakenOver() throws Exception {
+        pin();
+        Keeper next =
+                new Keeper(
+                        () -> TestSettings.of("/some"),
+                        strategies,
+                        syncs,
+                        pool,
+                        journal,
+                        stub(FormatterLogger.class));
+        next.connect(sense, () -> {});
+        next.load();
+        assertEquals(LivePin.State.ORPHANED, next.pins().get(0).state());
+        next.adopt();
+        assertEquals(LivePin.State.PINNED, next.pins().get(0).state());
+        next.unpin(next.pins().get(0), "test");
+        assertTrue(records().isEmpty());
+    }
+
+    @Test
+    void aDeadDaemonsUnmountIsFinishedByWritingWhatIsInRam() throws Exception {
+        pin();
+        mounted = false;
+        journal.write(journal.load((f, p) -> {}).get(0).at(Pin.Step.UNMOUNTING));
+        calls.clear();
+        keeper.pins().clear();
+        keeper.load();
+        keeper.adopt();
+        assertEquals(List.of("begin", "finishAnyway", "close", "discard DISCARDING"), calls);
+        assertTrue(records().isEmpty());
+    }
+
+    @Test
+    void withoutItsStrategyAPinIsKeptAsAnOrphan() throws Exception {
+        LivePin pin = pin();
+        PinStrategy gone = strategies.all().get(0);
+        strategies.remove(gone);
+        keeper.adopt();
+        assertEquals(LivePin.State.ORPHANED, pin.state());
+        assertThrows(IOException.class, () -> keeper.unpin(pin, "test"));
+        assertEquals(1, keeper.pins().size());
+        strategies.add(gone, named("overlayfs"));
+        keeper.adopt();
+        assertEquals(LivePin.State.PINNED, pin.state());
+    }
+
+    private LivePin pin() throws IOException {
+        return keeper.pin(TARGET, List.of(), 7, 3, false);
+    }
+
+    private long inPool() throws IOException {
+        try (var names = Files.list(runtime.resolve("pool"))) {
+            return names.count();
+        }
+    }
+
+    private List<Pin> records() throws IOException {
+        return journal.load(
+                (f, p) -> {
+                    throw new AssertionError(f + ": " + p);
+                });
+    }
+
+    private Pin.Step recorded() throws IOException {
+        return records().get(0).step();
+    }
+
+    private final class Scripted implements PinStrategy {
+        @Override
+        public Optional<String> unusable() {
+            return Optional.empty();
+        }
+
+        @Override
+        public Estimate examine(Target target, List<FilePath> hot) {
+            return new Estimate(1024, 2048, 1);
+        }
+
+        @Override
+        public Pin pin(PinRequest r, PinJournal j) throws IOException {
+            calls.add("pin");
+            if (pinFails != null) {
+                throw pinFails;
+            }
+            Pin pin =
+                    new Pin(
+                            r.id(),
+                            r.target(),
+                            "overlayfs",
+                            "journal",
+                            Pin.OVERLAY,
+                            Pin.Step.PINNED,
+                            Instant.now(),
+                            Map.of());
+            mounted = true;
+            j.write(pin);
+            return pin;
+        }
+
+        @Override
+        public void unmount(Pin pin) throws IOException {
+            calls.add("unmount " + recorded());
+            if (unmountFails != null) {
+                throw unmountFails;
+            }
+            mounted = false;
+        }
+
+        @Override
+        public Pin remount(Pin pin) {
+            calls.add("remount");
+            mounted = true;
+            return pin;
+        }
+
+        @Override
+        public boolean mounted(Pin pin) {
+            return mounted;
+        }
+
+        @Override
+        public void discard(Pin pin) throws IOException {
+            calls.add("discard " + recorded());
+        }
+    }
+
+    private final class ScriptedSync implements SyncBack {
+        @Override
+        public boolean accepts(String format) {
+            return true;
+        }
+
+        @Override
+        public Result checkpoint(Pin pin) throws IOException {
+            calls.add("checkpoint " + recorded());
+            if (checkpointFails != null) {
+                throw checkpointFails;
+            }
+            return new Result(true, 1, 10, 20);
+        }
+
+        @Override
+        public Last begin(Pin pin) {
+            calls.add("begin");
+            return new Last() {
+                @Override
+                public Result finish() throws IOException {
+                    calls.add("finish");
+                    if (finishFails != null) {
+                        throw finishFails;
+                    }
+                    return restless-- > 0 ? Result.NOT_AT_REST : new Result(true, 0, 0, 0);
+                }
+
+                @Override
+                public Result finishAnyway() {
+                    calls.add("finishAnyway");
+                    return new Result(true, 1, 1, 1);
+                }
+
+                @Override
+                public void close() {
+                    calls.add("close");
+                }
+            };
+        }
+
+        @Override
+        public Dirty dirty(Pin pin) {
+            return new Dirty(0, 0, 0);
+        }
+
+        @Override
+        public void forget(Pin pin) {}
+
+        @Override
+        public List<String> recover(Collection<FilePath> directories, Collection<Pin> pins) {
+            return List.of();
+        }
+    }
+
+    @SuppressWarnings("unchecked") // a reference of any type
+    private static <S> ServiceReference<S> named(String name) {
+        return (ServiceReference<S>)
+                Proxy.newProxyInstance(
+                        KeeperTest.class.getClassLoader(),
+                        new Class<?>[] {ServiceReference.class},
+                        (proxy, method, arguments) ->
+                                switch (method.getName()) {
+                                    case "getProperty" ->
+                                            arguments[0].equals(Names.NAME) ? name : null;
+                                    case "compareTo" -> 0;
+                                    case "hashCode" -> name.hashCode();
+                                    default -> null;
+                                });
+    }
+
+    private static <T> T stub(Class<T> type) {
+        return type.cast(
+                Proxy.newProxyInstance(
+                        KeeperTest.class.getClassLoader(),
+                        new Class<?>[] {type},
+                        (proxy, method, arguments) ->
+                                method.getReturnType() == boolean.class ? Boolean.FALSE : null));
+    }
+}

@@ -1,0 +1,214 @@
+package io.rampipe.pin.overlayfs.internal;
+
+import io.rampipe.api.BusyException;
+import io.rampipe.api.FilePath;
+import io.rampipe.api.Pin;
+import io.rampipe.api.Refusal.Cause;
+import io.rampipe.api.RefusedException;
+import io.rampipe.linux.At;
+import io.rampipe.linux.Errno;
+import io.rampipe.linux.Fd;
+import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.MountInfo;
+import io.rampipe.linux.Mounts;
+import io.rampipe.linux.Processes;
+import io.rampipe.linux.Stat;
+import java.io.IOException;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+
+/**
+ * Making, finding and taking away a pin's overlay mounts. A mount is known by its source, {@code
+ * rampipe:ID}, wherever it is by now.
+ */
+final class Overlay {
+    /**
+     * Best first. index: hard links survive copying up, and an upper layer cannot be mounted twice
+     * or over something else. nfs_export: file handles, without which fanotify cannot report names
+     * here. redirect_dir: directories from below can be renamed. metacopy: a file's data must be
+     * copied up with the first change of its attributes. xino: inode numbers stay as small as on
+     * disk; large ones break 32-bit programs (EOVERFLOW). Not {@code volatile}: fsync on tmpfs is
+     * free already, and it would forbid mounting the same upper layer again. Not {@code userxattr}:
+     * programs could forge whiteouts.
+     */
+    private static final List<String> OPTIONS =
+            List.of(
+                    "index=on,nfs_export=on,redirect_dir=on,metacopy=off,xino=off",
+                    "index=on,redirect_dir=on,metacopy=off,xino=off",
+                    "index=off,redirect_dir=on,metacopy=off,xino=off");
+
+    private static final String SOURCE = "rampipe:";
+    private static final int TRIES = 5;
+    private static final int MOST_NAMED = 3;
+
+    private static final Map<String, Long> FLAGS =
+            Map.of(
+                    "ro", Mounts.MS_RDONLY,
+                    "nosuid", Mounts.MS_NOSUID,
+                    "nodev", Mounts.MS_NODEV,
+                    "noexec", Mounts.MS_NOEXEC,
+                    "noatime", Mounts.MS_NOATIME,
+                    "nodiratime", Mounts.MS_NODIRATIME,
+                    "relatime", Mounts.MS_RELATIME,
+                    "nosymfollow", Mounts.MS_NOSYMFOLLOW);
+
+    private Overlay() {}
+
+    static FilePath source(String id) {
+        return FilePath.of(SOURCE + id);
+    }
+
+    /** The flags of a mount, so that nothing is allowed on top that is not allowed below. */
+    static long flags(MountInfo below) {
+        long flags = 0;
+        boolean atime = true;
+        for (String flag : below.flags().split(",")) {
+            flags |= FLAGS.getOrDefault(flag, 0L);
+            atime &= !flag.equals("noatime") && !flag.equals("relatime");
+        }
+        return atime ? flags | Mounts.MS_STRICTATIME : flags;
+    }
+
+    /**
+     * Mounts an overlay.
+     *
+     * @param lower descriptor of the lower layer, O_PATH; the kernel takes its own reference, so it
+     *     may be closed afterwards
+     * @param over descriptor of what is to be covered, O_PATH
+     */
+    static void mount(Pin pin, Fd lower, Fd over, long flags) throws IOException {
+        String layers =
+                "lowerdir="
+                        + lower.magicPath().raw()
+                        + ",upperdir="
+                        + escape(pin.attribute(Pin.UPPER))
+                        + ",workdir="
+                        + escape(pin.attribute(Pin.WORK))
+                        + ",";
+        LinuxException first = null;
+        for (String options : OPTIONS) {
+            try {
+                Mounts.mount(
+                        source(pin.id()), over.magicPath(), "overlay", flags, layers + options);
+                return;
+            } catch (LinuxException e) {
+                if (!e.is(Errno.EINVAL, Errno.EOPNOTSUPP)) {
+                    throw e;
+                }
+                first = first == null ? e : first;
+            }
+        }
+        throw new RefusedException(
+                Cause.UNSUPPORTED,
+                "the kernel does not take "
+                        + pin.target()
+                        + " as the lower layer of an overlay; its log (dmesg) has the reason",
+                first);
+    }
+
+    /** What separates layers and options is escaped. */
+    private static String escape(String raw) {
+        return raw.replace("\\", "\\\\").replace(",", "\\,").replace(":", "\\:");
+    }
+
+    /** The hidden overlay of a file target. */
+    static Optional<MountInfo> hidden(Pin pin) throws IOException {
+        String hidden = pin.attributes().get(Pin.HIDDEN);
+        return hidden == null
+                ? Optional.empty()
+                : MountInfo.all().stream()
+                        .filter(m -> m.source().equals(source(pin.id())))
+                        .filter(m -> m.path().raw().equals(hidden))
+                        .reduce((earlier, later) -> later);
+    }
+
+    /** The mount over the target, wherever the target is by now. */
+    static Optional<MountInfo> over(Pin pin) throws IOException {
+        String hidden = pin.attributes().get(Pin.HIDDEN);
+        String known = pin.attributes().get(Pin.MOUNT);
+        List<MountInfo> found = new ArrayList<>();
+        for (MountInfo m : MountInfo.all()) {
+            if (m.source().equals(source(pin.id())) && !m.path().raw().equals(hidden)) {
+                if (Integer.toString(m.id()).equals(known)) {
+                    return Optional.of(m);
+                }
+                found.add(m);
+            }
+        }
+        // Not the recorded one: the record may be older than the mount. Ours came first.
+        return found.stream().findFirst();
+    }
+
+    /**
+     * Unmounts one of the pin's mounts in this namespace and whatever copies of it receive that.
+     *
+     * @throws BusyException if it is in use, or would stay reachable elsewhere; nothing changed
+     */
+    static void unmount(Pin pin, MountInfo mount) throws IOException {
+        Exposure exposure = Exposure.now();
+        List<String> staying =
+                exposure.staying(
+                        mount,
+                        Optional.ofNullable(pin.attributes().get(Pin.HIDDEN)).map(FilePath::ofRaw));
+        if (!staying.isEmpty()) {
+            throw new BusyException(
+                    pin.target()
+                            + " is mounted in another place too: "
+                            + String.join(", ", staying));
+        }
+        for (int i = 0; i < TRIES; i++) {
+            FilePath path = MountInfo.byId(mount.id()).map(MountInfo::path).orElse(null);
+            if (path == null) {
+                return;
+            }
+            try (Fd parent = At.openNoLinks(path.parent(), At.O_PATH | At.O_DIRECTORY)) {
+                long top = Stat.at(parent, path.name()).mount();
+                if (top == mount.id()) {
+                    Mounts.unmount(parent, path.name());
+                    return;
+                }
+                Optional<MountInfo> cover = MountInfo.byId(top);
+                if (cover.isPresent() && cover.get().path().equals(path)) {
+                    throw new BusyException(
+                            pin.target()
+                                    + " has another mount on top ("
+                                    + cover.get().type()
+                                    + " "
+                                    + cover.get().source()
+                                    + ")");
+                }
+            } catch (LinuxException e) {
+                if (e.is(Errno.EBUSY)) {
+                    throw busy(pin, exposure.ids(mount.source()));
+                }
+                if (!e.is(Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP)) {
+                    throw e;
+                }
+            }
+            // A directory above was renamed between reading the table and opening it.
+        }
+        throw new BusyException(
+                "the directories above "
+                        + pin.target()
+                        + " are renamed faster than they can be opened");
+    }
+
+    private static BusyException busy(Pin pin, Set<Long> mounts) {
+        String who;
+        try {
+            List<Processes.Holder> holders = Processes.onMounts(mounts, MOST_NAMED);
+            who =
+                    holders.isEmpty()
+                            ? " (nobody found: by the kernel or for a moment)"
+                            : ": "
+                                    + String.join(
+                                            ", ", holders.stream().map(Object::toString).toList());
+        } catch (IOException e) {
+            who = " (who: " + e.getMessage() + ")";
+        }
+        return new BusyException(pin.target() + " is in use" + who);
+    }
+}

@@ -1,0 +1,62 @@
+package io.rampipe.pin.overlayfs.internal;
+
+import io.rampipe.api.Pin;
+import io.rampipe.api.PinStrategy.PinRequest;
+import io.rampipe.linux.Errno;
+import io.rampipe.linux.Fd;
+import io.rampipe.linux.FileHandle;
+import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.Stat;
+import java.io.IOException;
+import java.time.Clock;
+import java.util.Map;
+
+/** Makes the records of pins. */
+final class Records {
+    /**
+     * Attribute: a path below the target (raw; empty if not known) that may have been changed on
+     * disk, past the pin, while the pin was being made and could not be undone because programs
+     * used it already. Such a pin is best unpinned at once. Absent on nearly all.
+     */
+    static final String BYPASSED = "bypassed";
+
+    private Records() {}
+
+    /**
+     * The record before anything has been done.
+     *
+     * @param lower the directory that becomes the lower layer, O_PATH will do
+     */
+    static Pin preparing(PinRequest request, Clock clock, Fd lower) throws IOException {
+        Stat stat = Stat.of(lower);
+        Pin pin =
+                new Pin(
+                                request.id(),
+                                request.target(),
+                                OverlayStrategy.NAME,
+                                OverlayStrategy.SYNC,
+                                Pin.OVERLAY,
+                                Pin.Step.PREPARING,
+                                clock.instant(),
+                                Map.of())
+                        .with(Pin.UPPER, request.pool().resolve(PoolDirectory.UPPER).raw())
+                        .with(Pin.WORK, request.pool().resolve(PoolDirectory.WORK).raw())
+                        .with(Pin.LOWER_DEVICE, Stat.deviceText(stat.device()))
+                        .with(Pin.LOWER_INODE, Long.toUnsignedString(stat.inode()));
+        try {
+            return pin.with(Pin.LOWER_HANDLE, FileHandle.of(lower).toString());
+        } catch (LinuxException e) {
+            if (e.is(Errno.EOPNOTSUPP)) {
+                return pin;
+            }
+            throw e;
+        }
+    }
+
+    /** Whether this is the lower directory of the record. */
+    static boolean isLower(Pin pin, Stat stat) {
+        return stat.isDirectory()
+                && Stat.deviceText(stat.device()).equals(pin.attribute(Pin.LOWER_DEVICE))
+                && Long.toUnsignedString(stat.inode()).equals(pin.attribute(Pin.LOWER_INODE));
+    }
+}
