@@ -43,7 +43,8 @@ import org.osgi.service.log.Logger;
 /** The rampipe client and the socket together, with Gogo behind them. */
 @Timeout(60)
 class ControlTest {
-    private static final Path CLIENT = Path.of("src/main/client/rampipe").toAbsolutePath();
+    private static final Path CLIENT =
+            Path.of("../../distribution/src/bin/rampipe").toAbsolutePath();
     private static final Duration LIMIT = Duration.ofSeconds(20);
 
     @TempDir private Path dir;

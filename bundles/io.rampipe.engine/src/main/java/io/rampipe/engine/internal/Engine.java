@@ -21,10 +21,12 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.locks.LockSupport;
 import org.osgi.framework.BundleContext;
@@ -369,9 +371,12 @@ public final class Engine implements RamPipe {
 
     @Override
     public List<HotFile> top(int most) {
+        // A file has one key on disk and another while it is pinned: its path is told once, with
+        // the higher rate.
+        Set<FilePath> seen = new HashSet<>();
         return chooser.hot().stream()
                 .sorted(Comparator.comparingDouble((Hot h) -> -h.rate))
-                .flatMap(h -> pathOf(h).map(p -> hotFile(h, p)).stream())
+                .flatMap(h -> pathOf(h).filter(seen::add).map(p -> hotFile(h, p)).stream())
                 .limit(most)
                 .toList();
     }

@@ -263,7 +263,7 @@ class CommandsTest {
     /** The client has to explain itself without a daemon; this keeps both from drifting apart. */
     @Test
     void theClientListsTheSameCommands() throws Exception {
-        String client = Files.readString(Path.of("../io.rampipe.control/src/main/client/rampipe"));
+        String client = Files.readString(Path.of("../../distribution/src/bin/rampipe"));
         for (Manual manual : Manual.values()) {
             String line = String.format("  %-10s  %s\n", manual, manual.summary());
             assertTrue(client.contains(line), line);
