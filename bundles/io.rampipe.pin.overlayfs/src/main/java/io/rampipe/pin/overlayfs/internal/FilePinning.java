@@ -15,6 +15,7 @@ import io.rampipe.linux.Processes;
 import io.rampipe.linux.Stat;
 import java.io.IOException;
 import java.time.Clock;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -63,7 +64,7 @@ final class FilePinning extends Pinning {
     }
 
     private Pin cover(Pin mounting, Place place, PoolDirectory pool) throws IOException {
-        Map<FilePath, Stat> copied = new java.util.HashMap<>();
+        Map<FilePath, Stat> copied = new HashMap<>();
         Pin pin = mounting;
         try (LeaseSet leases = new LeaseSet(request.target().path())) {
             try {

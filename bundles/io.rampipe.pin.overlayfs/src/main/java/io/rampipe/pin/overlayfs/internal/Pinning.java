@@ -1,11 +1,14 @@
 package io.rampipe.pin.overlayfs.internal;
 
+import io.rampipe.api.BusyException;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
+import io.rampipe.api.PinStrategy;
 import io.rampipe.api.PinStrategy.PinJournal;
 import io.rampipe.api.PinStrategy.PinRequest;
 import io.rampipe.api.Refusal.Cause;
 import io.rampipe.api.RefusedException;
+import io.rampipe.api.Target;
 import io.rampipe.linux.At;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
@@ -44,7 +47,7 @@ abstract class Pinning {
         this.journal = journal;
     }
 
-    /** See {@link io.rampipe.api.PinStrategy#pin}. */
+    /** See {@link PinStrategy#pin}. */
     final Pin pin() throws IOException {
         try (Place place = Place.open(request.target());
                 PoolDirectory pool = openPool()) {
@@ -93,9 +96,7 @@ abstract class Pinning {
             }
         }
         throw refused(
-                request.target().kind() == io.rampipe.api.Target.Kind.FILE
-                        ? Cause.REPLACED
-                        : Cause.CHANGED,
+                request.target().kind() == Target.Kind.FILE ? Cause.REPLACED : Cause.CHANGED,
                 request.target() + " was moved or replaced while it was being pinned");
     }
 
@@ -227,7 +228,7 @@ abstract class Pinning {
                     Overlay.unmount(pin, hidden.get());
                 }
                 return true;
-            } catch (io.rampipe.api.BusyException e) {
+            } catch (BusyException e) {
                 if (System.nanoTime() - start > UNDO_NANOS) {
                     return false;
                 }
@@ -242,7 +243,7 @@ abstract class Pinning {
             return pin;
         }
         String path = because instanceof Bypass b ? b.path().raw() : "";
-        return pin.with(Records.BYPASSED, path);
+        return pin.with(Pin.BYPASSED, path);
     }
 
     /**

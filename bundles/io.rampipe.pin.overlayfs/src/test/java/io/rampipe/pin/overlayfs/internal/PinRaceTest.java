@@ -21,6 +21,7 @@ import java.util.EnumMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
+import java.util.concurrent.Callable;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -89,16 +90,22 @@ class PinRaceTest {
     @Test
     @Timeout(240)
     void noWriteIsLostWithFilesRewrittenInPlace() throws Exception {
-        race(false);
+        race(false, false);
     }
 
     @Test
     @Timeout(240)
     void noWriteIsLostWithFilesMade() throws Exception {
-        race(true);
+        race(true, false);
     }
 
-    private void race(boolean creating) throws Exception {
+    @Test
+    @Timeout(240)
+    void noWriteIsLostWithOneFile() throws Exception {
+        race(false, true);
+    }
+
+    private void race(boolean creating, boolean file) throws Exception {
         Map<Refusal.Cause, Integer> refusals = new EnumMap<>(Refusal.Cause.class);
         int pinned = 0;
         int bypassed = 0;
@@ -124,7 +131,7 @@ class PinRaceTest {
                 await(() -> Files.size(dir.resolve("a")) > start);
                 Pin pin = null;
                 try {
-                    pin = bench.pin(dir, "a");
+                    pin = file ? bench.pinFile(dir.resolve("a")) : bench.pin(dir, "a");
                     long now = Files.size(dir.resolve("a"));
                     await(() -> Files.size(dir.resolve("a")) > now);
                 } catch (RefusedException e) {
@@ -135,7 +142,7 @@ class PinRaceTest {
                 for (int i = 0; i < to.length; i++) {
                     to[i] = hammers.get(i).done();
                 }
-                boolean doubtful = pin != null && pin.attributes().containsKey(Records.BYPASSED);
+                boolean doubtful = pin != null && pin.attributes().containsKey(Pin.BYPASSED);
                 pinned += pin != null ? 1 : 0;
                 bypassed += doubtful ? 1 : 0;
                 TreeSet<String> lost = expected(from, to, creating);
@@ -165,8 +172,8 @@ class PinRaceTest {
             }
         }
         System.out.println(
-                (creating ? "with" : "without")
-                        + " files being made: pinned "
+                (file ? "one file" : creating ? "directory, files being made" : "directory")
+                        + ": pinned "
                         + pinned
                         + " (could not be undone: "
                         + bypassed
@@ -237,7 +244,7 @@ class PinRaceTest {
                 });
     }
 
-    private static void await(java.util.concurrent.Callable<Boolean> condition) throws Exception {
+    private static void await(Callable<Boolean> condition) throws Exception {
         Await.until(LIMIT, condition, () -> "nothing happened");
     }
 }

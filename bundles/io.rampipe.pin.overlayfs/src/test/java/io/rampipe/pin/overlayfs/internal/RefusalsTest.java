@@ -8,12 +8,14 @@ import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
 import io.rampipe.api.Refusal.Cause;
 import io.rampipe.api.Target;
+import io.rampipe.testkit.Await;
 import io.rampipe.testkit.Command;
 import io.rampipe.testkit.NeedsMounts;
 import io.rampipe.testkit.ScratchDisk;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
@@ -70,8 +72,8 @@ class RefusalsTest {
         Command.run("cp", "/bin/sleep", dir + "/prog");
         Process process =
                 bench.helper(bench.pool, "sh", "-c", "echo ready; exec \"$0\" 60", dir + "/prog");
-        io.rampipe.testkit.Await.until(
-                java.time.Duration.ofSeconds(10),
+        Await.until(
+                Duration.ofSeconds(10),
                 () ->
                         Files.readSymbolicLink(Path.of("/proc/" + process.pid() + "/exe"))
                                 .equals(dir.resolve("prog")),
