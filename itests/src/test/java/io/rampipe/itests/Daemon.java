@@ -182,13 +182,19 @@ final class Daemon implements AutoCloseable {
     }
 
     @Override
-    public void close() throws Exception {
-        if (process != null && process.isAlive()) {
+    public void close() throws IOException {
+        if (process == null || !process.isAlive()) {
+            return;
+        }
+        try {
             process.destroy();
             if (!process.waitFor(10, TimeUnit.SECONDS)) {
-                process.destroyForcibly();
-                process.waitFor();
+                process.destroyForcibly().waitFor();
             }
+        } catch (InterruptedException e) {
+            process.destroyForcibly();
+            Thread.currentThread().interrupt();
+            throw new IOException("interrupted", e);
         }
     }
 }

@@ -1,6 +1,7 @@
 package io.rampipe.engine.internal;
 
 import io.rampipe.api.BusyException;
+import io.rampipe.api.Pin;
 import io.rampipe.api.Units;
 import java.io.IOException;
 import java.util.concurrent.locks.LockSupport;
@@ -87,7 +88,9 @@ final class Syncer {
         }
         try {
             boolean cold = pin.rate() <= s.unpinRate() && now - pin.sinceNanos >= s.minTime();
-            if (cold && !pin.manual() && now - pin.nextUnpin >= 0) {
+            if (pin.record().attributes().containsKey(Pin.BYPASSED) && now - pin.nextUnpin >= 0) {
+                keeper.unpin(pin, "a program had slipped past it while it was pinned");
+            } else if (cold && !pin.manual() && now - pin.nextUnpin >= 0) {
                 keeper.unpin(pin, String.format("cold, %.2f accesses/s", pin.rate()));
             } else if (now - pin.nextCheckpoint >= 0) {
                 keeper.checkpoint(pin);

@@ -17,7 +17,6 @@ import io.rampipe.linux.OpenFiles;
 import io.rampipe.linux.Stat;
 import io.rampipe.linux.StatFs;
 import java.io.IOException;
-import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
@@ -205,9 +204,8 @@ public final class JournalSync implements SyncBack {
      */
     private Optional<Result> attempt(Place place, boolean live, Memory memory, Map<String, Fd> open)
             throws IOException {
-        Instant began = Instant.now();
         Scan before = Scan.of(place.upper, place.pin.target());
-        if (live && memory.clean != null && before.same(memory.clean)) {
+        if (live && memory.clean != null && memory.clean.certainlySame(before)) {
             return Optional.of(NOTHING);
         }
         long size;
@@ -260,7 +258,6 @@ public final class JournalSync implements SyncBack {
             commit(place);
             apply(place, open);
         }
-        before.settle(began.getEpochSecond(), began.getNano());
         memories.put(place.pin.id(), new Memory(before, known));
         long data = planner.staged();
         return Optional.of(
@@ -434,13 +431,12 @@ public final class JournalSync implements SyncBack {
 
         @Override
         public Result finish() throws IOException {
-            Scan now = Scan.of(place.upper, place.pin.target());
-            if (atBegin == null || !now.sameNames(atBegin)) {
-                // Programs would see old names while the new ones are written. Unless nothing was
-                // there to be seen at all.
-                if (atBegin != null) {
-                    return Result.NOT_AT_REST;
-                }
+            // Names cannot be held back by leases: programs would see the old ones until the new
+            // ones are written.
+            boolean newNames =
+                    atBegin != null && !Scan.of(place.upper, place.pin.target()).sameNames(atBegin);
+            if (newNames) {
+                return Result.NOT_AT_REST;
             }
             return finishAnyway();
         }

@@ -518,9 +518,11 @@ final class Planner {
         int length = data.remaining();
         // Room for what is a hole on disk now, so that applying the committed log cannot fail for
         // lack of it.
-        long nextData = Io.nextData(file, offset);
-        long hole = Io.nextHole(file, Math.min(offset, Stat.of(file).size()));
-        if (nextData != offset || hole < offset + length) {
+        boolean allocated =
+                offset + length <= Stat.of(file).size()
+                        && Io.nextData(file, offset) == offset
+                        && Io.nextHole(file, offset) >= offset + length;
+        if (!allocated) {
             reserve(file, identity, offset, length);
         }
         log.accept(new Op.Write(path, identity, offset, length), data);

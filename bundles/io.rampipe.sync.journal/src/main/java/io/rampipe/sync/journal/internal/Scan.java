@@ -7,6 +7,7 @@ import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
+import java.time.Instant;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -25,7 +26,13 @@ final class Scan {
 
     private final Map<FilePath, Stat> entries = new HashMap<>();
 
-    private Scan() {}
+    /** Time stamps from here on do not prove anything; nanoseconds since the epoch. */
+    private final long trusted;
+
+    private Scan() {
+        Instant now = Instant.now();
+        trusted = now.getEpochSecond() * 1_000_000_000L + now.getNano() - GRANULARITY_NANOS;
+    }
 
     static Scan of(Fd upper, Target target) throws LinuxException {
         Scan scan = new Scan();
@@ -89,13 +96,12 @@ final class Scan {
     /** Whether the file at that path is as it was in this scan, for certain. */
     boolean certainlyUnchanged(FilePath path, Stat now) {
         Stat then = entries.get(path);
-        return then != null && now.unchangedSince(then);
+        return then != null && now.unchangedSince(then) && nanos(then) < trusted;
     }
 
-    /** Forgets what may have changed once more within the clock's granularity of now. */
-    void settle(long nowSeconds, int nowNanos) {
-        long now = nowSeconds * 1_000_000_000L + nowNanos;
-        entries.values().removeIf(s -> now - nanos(s) < GRANULARITY_NANOS);
+    /** True if nothing can have changed since this scan was made. */
+    boolean certainlySame(Scan now) {
+        return same(now) && entries.values().stream().allMatch(s -> nanos(s) < trusted);
     }
 
     private static long nanos(Stat s) {
