@@ -101,7 +101,7 @@ class DaemonIT {
         Files.writeString(file, "new");
         assertEquals(0, daemon.stop(), daemon::logText);
         assertEquals("new", Files.readString(file));
-        assertFalse(mountTable().contains("rampipe"), DaemonIT::mountTable);
+        assertFalse(mountTable().contains(" overlay rampipe"), DaemonIT::mountTable);
         assertTrue(daemon.logText().contains("unpinned " + profile), daemon::logText);
     }
 

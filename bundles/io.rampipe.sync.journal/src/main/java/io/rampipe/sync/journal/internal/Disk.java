@@ -7,6 +7,7 @@ import io.rampipe.linux.Fd;
 import io.rampipe.linux.FileHandle;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.MountInfo;
+import io.rampipe.linux.Mounts;
 import io.rampipe.linux.Stat;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -39,10 +40,12 @@ final class Disk implements AutoCloseable {
                     "ramfs");
 
     private final MountInfo mount;
+    private final Fd tree;
     private final Fd root;
 
-    private Disk(MountInfo mount, Fd root) {
+    private Disk(MountInfo mount, Fd tree, Fd root) {
         this.mount = mount;
+        this.tree = tree;
         this.root = root;
     }
 
@@ -105,19 +108,24 @@ final class Disk implements AutoCloseable {
                 .toList();
     }
 
-    private static Optional<Disk> open(MountInfo m) {
-        try {
-            Fd root = At.openNoLinks(m.path(), At.O_RDONLY | At.O_DIRECTORY);
-            long id = Stat.of(root).mount();
-            if (id == 0 || id == m.id()) {
-                return Optional.of(new Disk(m, root));
+    private static Optional<Disk> open(MountInfo m) throws IOException {
+        try (Fd seen = At.openNoLinks(m.path(), At.O_PATH | At.O_DIRECTORY)) {
+            long id = Stat.of(seen).mount();
+            if (id != 0 && id != m.id()) {
+                // Covered by another mount.
+                return Optional.empty();
             }
-            // Covered by another mount.
-            root.close();
+            Fd tree = Mounts.cloneTree(seen);
+            try {
+                Fd root = At.openBeneath(tree, FilePath.of(""), At.O_RDONLY | At.O_DIRECTORY, 0);
+                return Optional.of(new Disk(m, tree, root));
+            } catch (LinuxException e) {
+                tree.close();
+                throw e;
+            }
         } catch (LinuxException e) {
             return Optional.empty();
         }
-        return Optional.empty();
     }
 
     FilePath path() {
@@ -178,5 +186,6 @@ final class Disk implements AutoCloseable {
     @Override
     public void close() {
         root.close();
+        tree.close();
     }
 }
