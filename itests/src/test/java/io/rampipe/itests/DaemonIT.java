@@ -253,7 +253,13 @@ class DaemonIT {
         daemon.start();
         Path file = profile.resolve("f");
         Files.writeString(file, "x");
-        JsonObject why = daemon.command("why", file.toString(), "--json").ok().json();
+        JsonObject why =
+                daemon.command("why", file.toString(), "--json")
+                        .ok()
+                        .json()
+                        .getAsJsonArray("paths")
+                        .get(0)
+                        .getAsJsonObject();
         assertEquals("cold", why.get("state").getAsString(), why.toString());
         try (var open = Files.newOutputStream(file, StandardOpenOption.APPEND)) {
             open.write('y');
