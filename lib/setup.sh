@@ -15,7 +15,7 @@ die() {
 }
 
 need_root() {
-    [[ $EUID -eq 0 ]] || die "needs root (mounts, fanotify): sudo ./${0##*/} $*"
+    [[ $EUID -eq 0 ]] || die "needs root (mounts, fanotify): sudo $0 $*"
 }
 
 # Goes on in a mount namespace of its own, with the same process id: what is mounted

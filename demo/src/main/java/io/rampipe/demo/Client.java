@@ -29,7 +29,7 @@ final class Client {
 
     List<Pinned> pins() throws IOException {
         List<Pinned> pins = new ArrayList<>();
-        for (Map<String, Object> pin : table("pins")) {
+        for (Map<?, ?> pin : table("pins", "pins")) {
             pins.add(
                     new Pinned(
                             text(pin, "id"),
@@ -38,18 +38,18 @@ final class Client {
                             text(pin, "state"),
                             number(pin, "rate"),
                             (long) number(pin, "size"),
-                            (long) number(pin, "dirtyBytes")));
+                            (long) number(pin, "unsynced_bytes")));
         }
         return pins;
     }
 
     List<Hot> top() throws IOException {
         List<Hot> top = new ArrayList<>();
-        for (Map<String, Object> hot : table("top")) {
+        for (Map<?, ?> hot : table("top", "files")) {
             top.add(
                     new Hot(
                             text(hot, "path"),
-                            Boolean.TRUE.equals(hot.get("directory")),
+                            text(hot, "kind").equals("directory"),
                             number(hot, "rate"),
                             text(hot, "state"),
                             text(hot, "reason")));
@@ -59,9 +59,7 @@ final class Client {
 
     /** Bytes absorbed by RAM and written to disk. */
     long[] wear() throws IOException {
-        if (!(Json.parse(run("status", "--json")) instanceof Map<?, ?> status)) {
-            throw new IOException("rampipe status --json does not print an object");
-        }
+        Map<?, ?> status = object("status");
         return new long[] {(long) number(status, "absorbed"), (long) number(status, "written")};
     }
 
@@ -70,17 +68,26 @@ final class Client {
         return run("why", path.toString());
     }
 
-    private List<Map<String, Object>> table(String command) throws IOException {
-        if (!(Json.parse(run(command, "--json")) instanceof List<?> rows)) {
-            throw new IOException("rampipe " + command + " --json does not print an array");
+    private List<Map<?, ?>> table(String command, String key) throws IOException {
+        List<Map<?, ?>> table = new ArrayList<>();
+        if (object(command).get(key) instanceof List<?> rows) {
+            for (Object row : rows) {
+                if (row instanceof Map<?, ?> columns) {
+                    table.add(columns);
+                }
+            }
+            if (table.size() == rows.size()) {
+                return table;
+            }
         }
-        List<Map<String, Object>> table = new ArrayList<>();
-        for (Object row : rows) {
-            @SuppressWarnings("unchecked") // all keys are strings in JSON
-            Map<String, Object> columns = (Map<String, Object>) row;
-            table.add(columns);
+        throw new IOException("rampipe " + command + " --json has no table " + key);
+    }
+
+    private Map<?, ?> object(String command) throws IOException {
+        if (Json.parse(run(command, "--json")) instanceof Map<?, ?> object) {
+            return object;
         }
-        return table;
+        throw new IOException("rampipe " + command + " --json does not print an object");
     }
 
     private String run(String... arguments) throws IOException {

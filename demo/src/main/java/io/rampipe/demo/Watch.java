@@ -21,6 +21,7 @@ final class Watch implements Runnable {
     private final double pinRate;
     private final LongSupplier commits;
     private final Map<String, Client.Pinned> known = new HashMap<>();
+    private final Map<String, String> refused = new HashMap<>();
 
     private volatile boolean over;
     private volatile String load = "";
@@ -107,6 +108,11 @@ final class Watch implements Runnable {
         for (Client.Hot hot : top) {
             if (hot.path().equals(expected.toString())) {
                 rate = hot.rate();
+            }
+            if (hot.state().equals("refused")
+                    && hot.directory()
+                    && !hot.reason().equals(refused.put(hot.path(), hot.reason()))) {
+                screen.news("refused  " + name(hot.path()) + ": " + hot.reason());
             }
         }
         if (rate < pinRate) {

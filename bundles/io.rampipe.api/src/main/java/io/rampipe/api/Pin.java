@@ -69,6 +69,14 @@ public record Pin(
      */
     public static final String MOUNT = "mount";
 
+    /**
+     * A path below the target (raw; empty if it is not known which) that a program may have changed
+     * on disk, past the pin, while the pin was being made, and that could not be undone because
+     * other programs used the pin already. Such a pin is best synced and unpinned at once. Absent
+     * on nearly all.
+     */
+    public static final String BYPASSED = "bypassed";
+
     /** How far a pin has come; written before the step is taken. */
     public enum Step {
         /** Room and directories are being made; nothing covers the target yet. */

@@ -99,17 +99,6 @@ public final class Io {
         At.check(LibC.fallocate64(fd.number(), 0, offset, length), "allocate", fd);
     }
 
-    /**
-     * Makes sure of room on disk for a range without changing what the file says: the size stays,
-     * holes read as zeros.
-     */
-    public static void reserve(Fd fd, long offset, long length) throws LinuxException {
-        At.check(
-                LibC.fallocate64(fd.number(), FALLOC_FL_KEEP_SIZE, offset, length),
-                "reserve room for",
-                fd);
-    }
-
     /** Turns a range into a hole; the size stays. */
     public static void punchHole(Fd fd, long offset, long length) throws LinuxException {
         At.check(

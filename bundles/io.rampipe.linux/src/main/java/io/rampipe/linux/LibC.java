@@ -12,6 +12,9 @@ import com.sun.jna.Pointer;
 final class LibC {
     static final int SYS_OPEN_TREE = 428;
     static final int SYS_MOVE_MOUNT = 429;
+    static final int SYS_FSOPEN = 430;
+    static final int SYS_FSCONFIG = 431;
+    static final int SYS_FSMOUNT = 432;
     static final int SYS_OPENAT2 = 437;
 
     private static final int SCRATCH_BYTES = 64 * 1024;

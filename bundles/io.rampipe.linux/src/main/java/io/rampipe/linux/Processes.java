@@ -2,6 +2,7 @@ package io.rampipe.linux;
 
 import io.rampipe.api.FilePath;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -230,7 +231,7 @@ public final class Processes {
     }
 
     private static String command(Fd process) throws LinuxException {
-        java.nio.ByteBuffer buffer = java.nio.ByteBuffer.allocateDirect(64);
+        ByteBuffer buffer = ByteBuffer.allocateDirect(64);
         try (Fd comm = At.open(process, COMM, At.O_RDONLY, 0)) {
             int n = Io.readFully(comm, buffer, 0);
             byte[] bytes = new byte[n];

@@ -70,6 +70,12 @@ public final class Distributor implements ManagedService, Settings {
     private boolean running;
     private List<String> problems = List.of();
 
+    /**
+     * What was in force before a file was taken over that not everybody could object to yet; null
+     * if there is no such file.
+     */
+    private Map<String, Map<String, Object>> before;
+
     @Activate
     public Distributor(
             BundleContext context,
@@ -183,11 +189,22 @@ public final class Distributor implements ManagedService, Settings {
                             checks);
             boolean all = complete.getAsBoolean();
             if (reading.valid() && (file.exists() || all)) {
-                distribute(schema, reading, file);
+                // At once, so that components start with it, but not for good: checks may come.
+                if (before == null) {
+                    before = inForce(schema);
+                }
+                distribute(schema, reading.values());
+                if (!problems.isEmpty() && file.exists()) {
+                    log.info("{} is valid again", Printable.of(file.name()));
+                }
+                problems = List.of();
             } else if (all) {
                 refuse(schema, reading, file);
             }
             // Else bundles that know the key, checks, or the file itself may still come.
+            if (all) {
+                before = null;
+            }
         } catch (IOException e) {
             log.error("cannot hand out the configuration", e);
         }
@@ -203,43 +220,56 @@ public final class Distributor implements ManagedService, Settings {
                     "{} is refused: the last valid configuration stays in force",
                     Printable.of(file.name()));
         }
-        for (Section section : schema.sections()) {
-            Configuration configuration = admin.getConfiguration(section.pid(), "?");
-            if (configuration.getProperties() == null) {
-                configuration.update(new Hashtable<>());
-            }
-        }
+        distribute(schema, before == null ? inForce(schema) : before);
     }
 
-    private void distribute(Schema schema, Reading reading, UserFile file) throws IOException {
+    /** For each PID what is valid still of what it has: a bundle may have changed its keys. */
+    private Map<String, Map<String, Object>> inForce(Schema schema) {
+        Map<String, Map<String, Object>> values = new TreeMap<>();
+        for (Section section : schema.sections()) {
+            Configuration configuration = only(section.pid());
+            Map<String, Object> all =
+                    own(configuration == null ? null : configuration.getProperties());
+            Map<String, Object> valid = new TreeMap<>();
+            for (Attribute attribute : section.attributes()) {
+                Object value = all.get(attribute.key());
+                if (value != null) {
+                    try {
+                        valid.put(attribute.key(), attribute.parse(attribute.text(value)));
+                    } catch (InvalidValueException e) {
+                        log.warn("no longer valid, the default is in force: {}", e.getMessage());
+                    }
+                }
+            }
+            values.put(section.pid(), valid);
+        }
+        return values;
+    }
+
+    private void distribute(Schema schema, Map<String, Map<String, Object>> values)
+            throws IOException {
         Map<String, String> changes = new TreeMap<>();
         for (Section section : schema.sections()) {
             Configuration configuration = admin.getConfiguration(section.pid(), "?");
-            Map<String, Object> before = own(configuration.getProperties());
-            Map<String, Object> after = reading.values().get(section.pid());
-            if (configuration.getProperties() != null && same(before, after)) {
+            Map<String, Object> old = own(configuration.getProperties());
+            Map<String, Object> now = values.getOrDefault(section.pid(), Map.of());
+            if (configuration.getProperties() != null && same(old, now)) {
                 continue;
             }
-            configuration.update(new Hashtable<>(after));
+            configuration.update(new Hashtable<>(now));
             for (Attribute attribute : section.attributes()) {
-                String old = attribute.text(before.get(attribute.key()));
-                String now = attribute.text(after.get(attribute.key()));
-                if (!old.equals(now)) {
-                    changes.put(attribute.key(), quote(old) + " -> " + quote(now));
+                String from = attribute.text(old.get(attribute.key()));
+                String to = attribute.text(now.get(attribute.key()));
+                if (!from.equals(to)) {
+                    changes.put(attribute.key(), quote(from) + " -> " + quote(to));
                 }
             }
         }
         if (!changes.isEmpty()) {
             List<String> lines = new ArrayList<>();
             changes.forEach((key, change) -> lines.add(key + " " + change));
-            log.info(
-                    "configuration from {}: {}",
-                    Printable.of(file.name()),
-                    Printable.of(String.join(", ", lines)));
-        } else if (!problems.isEmpty()) {
-            log.info("{} is valid again", Printable.of(file.name()));
+            log.info("configuration: {}", Printable.of(String.join(", ", lines)));
         }
-        problems = List.of();
     }
 
     private static String quote(String text) {

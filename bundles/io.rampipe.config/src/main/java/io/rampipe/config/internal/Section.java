@@ -5,6 +5,7 @@ import java.io.IOException;
 import java.io.InputStream;
 import java.net.URL;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
@@ -90,21 +91,43 @@ record Section(String pid, String name, String description, List<Attribute> attr
     private static Attribute attribute(AD ad) {
         List<String> standard = list(ad.getDefaultValue());
         int cardinality = ad.getCardinality();
-        return new Attribute(
-                ad.getID(),
-                Kind.of(
-                        ad.getType(),
+        return checked(
+                new Attribute(
+                        ad.getID(),
+                        Kind.of(
+                                ad.getType(),
+                                ad.getMin(),
+                                ad.getMax(),
+                                standard.isEmpty() ? null : standard.get(0)),
+                        // Negative: a collection; Integer.MIN_VALUE has no absolute value.
+                        cardinality == Integer.MIN_VALUE
+                                ? Integer.MAX_VALUE
+                                : Math.abs(cardinality),
                         ad.getMin(),
                         ad.getMax(),
-                        standard.isEmpty() ? null : standard.get(0)),
-                // Negative: a collection; Integer.MIN_VALUE has no absolute value.
-                cardinality == Integer.MIN_VALUE ? Integer.MAX_VALUE : Math.abs(cardinality),
-                ad.getMin(),
-                ad.getMax(),
-                list(ad.getOptionValues()),
-                standard,
-                ad.isRequired(),
-                ad.getDescription() == null ? text(ad.getName()) : ad.getDescription());
+                        list(ad.getOptionValues()),
+                        standard,
+                        ad.isRequired(),
+                        ad.getDescription() == null ? text(ad.getName()) : ad.getDescription()));
+    }
+
+    /** A mistake in a bundle is not to be told as a mistake in the users' file. */
+    private static Attribute checked(Attribute attribute) {
+        try {
+            for (String bound : Arrays.asList(attribute.min(), attribute.max())) {
+                if (bound != null && attribute.kind().isOrdered()) {
+                    attribute.kind().order(bound);
+                }
+            }
+            if (!attribute.standard().isEmpty()) {
+                attribute.parse(attribute.standardText());
+            }
+            return attribute;
+        } catch (InvalidValueException | IllegalArgumentException e) {
+            throw new IllegalArgumentException(
+                    "bounds or default of " + attribute.key() + " make no sense: " + e.getMessage(),
+                    e);
+        }
     }
 
     private static List<String> list(String[] values) {

@@ -169,9 +169,8 @@ class DistributorTest {
         assertArrayEquals(new String[] {"/a", "/b"}, (String[]) values.get("watch"));
         assertEquals(
                 List.of(
-                        "info configuration from "
-                                + dir.resolve("rampipe.cfg")
-                                + ": network false -> true, pin.rate 2.0 -> 3.0, watch '/home, /root' ->"
+                        "info configuration:"
+                                + " network false -> true, pin.rate 2.0 -> 3.0, watch '/home, /root' ->"
                                 + " '/a, /b'"),
                 log);
         assertEquals("3.0", setting("pin.rate").value());
@@ -264,9 +263,11 @@ class DistributorTest {
         assertEquals(Map.of("pin.rate", 3.0), inForce(ENGINE));
         assertEquals(Map.of("half.life", "10s"), inForce("io.rampipe.rate.example"));
 
+        // An update that the value in force does not fit any more.
         bundle.update(jar("com.example.rate", strategy.replace("1s", "20s")));
         assertTrue(distributor.problems().get(0).contains("at least 20s"), log::toString);
-        assertEquals(Map.of("half.life", "10s"), inForce("io.rampipe.rate.example"));
+        assertEquals(Map.of(), inForce("io.rampipe.rate.example"));
+        assertEquals(Map.of("pin.rate", 3.0), inForce(ENGINE));
 
         bundle.uninstall();
         assertTrue(distributor.problems().get(0).contains("half.life: unknown key"));
@@ -290,8 +291,38 @@ class DistributorTest {
     }
 
     @Test
+    void whatWasTakenOverTooEarlyIsTakenBack() throws Exception {
+        file("pin.rate", "3");
+        started = false;
+        distributor.stop();
+        distributor = distributor();
+        distributor.start();
+        file("tick", "1s");
+        assertEquals(Map.of("tick", "1s"), inForce(ENGINE));
+        distributor.addCheck(
+                values -> values.get("tick").equals("1s") ? List.of("no tick of 1s") : List.of());
+        assertEquals(Map.of("tick", "1s"), inForce(ENGINE));
+        started = true;
+        distributor.updated(null);
+        assertEquals(Map.of("pin.rate", 3.0), inForce(ENGINE));
+        assertEquals(1, distributor.problems().size());
+        file("pin.rate", "4");
+        assertEquals(Map.of("pin.rate", 4.0), inForce(ENGINE));
+        assertEquals(List.of(), distributor.problems());
+    }
+
+    @Test
     void aBrokenDescriptionHarmsNobodyElse() throws Exception {
         install("com.example.broken", "<MetaData");
+        install(
+                "com.example.silly",
+                """
+                <MetaData xmlns="http://www.osgi.org/xmlns/metatype/v1.2.0">
+                  <OCD id="o" name="S"><AD id="x" type="Integer" min="few" default="4"/></OCD>
+                  <Designate pid="io.rampipe.silly"><Object ocdref="o"/></Designate>
+                </MetaData>
+                """);
+        assertTrue(log.get(1).contains("x make no sense"), log::toString);
         assertTrue(log.get(0).contains("com.example.broken"), log::toString);
         file("pin.rate", "3");
         assertEquals(Map.of("pin.rate", 3.0), inForce(ENGINE));

@@ -21,10 +21,12 @@ import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.locks.LockSupport;
 import org.osgi.framework.BundleContext;
@@ -80,7 +82,9 @@ public final class Engine implements RamPipe {
         settings = resolved(Settings.of(config, Memory.total()));
         String runtime =
                 Optional.ofNullable(context.getProperty("rampipe.runtime")).orElse(DEFAULT_RUNTIME);
-        pool = new ThinPool(Path.of(runtime, "pool"), settings.poolSize());
+        pool =
+                new ThinPool(
+                        Path.of(runtime, "pool"), settings.poolSize() + Syncer.headroom(settings));
         PinFiles journal = new PinFiles(Path.of(runtime, "pins"));
         keeper = new Keeper(this::settings, strategies, syncs, pool, journal, log);
         chooser = new Chooser(this::settings, keeper, log);
@@ -122,11 +126,7 @@ public final class Engine implements RamPipe {
     void modified(EngineConfig config) {
         try {
             Settings next = resolved(Settings.of(config, Memory.total()));
-            long oldSize = settings.poolSize();
             settings = next;
-            if (next.poolSize() != oldSize) {
-                pool.resize(Math.max(next.poolSize(), pool.used() + (next.poolSize() >> 3)));
-            }
             chooser.refusals().clear();
             syncs.all().forEach(this::recover);
             changed();
@@ -134,10 +134,6 @@ public final class Engine implements RamPipe {
         } catch (IllegalArgumentException e) {
             log.error(
                     "the new settings are refused, the old ones stay in force: %s", e.getMessage());
-        } catch (IOException e) {
-            log.error(
-                    "the new settings are in force, but the thin pool cannot be resized: %s",
-                    e.getMessage());
         }
     }
 
@@ -369,9 +365,12 @@ public final class Engine implements RamPipe {
 
     @Override
     public List<HotFile> top(int most) {
+        // A file has one key on disk and another while it is pinned: its path is told once, with
+        // the higher rate.
+        Set<FilePath> seen = new HashSet<>();
         return chooser.hot().stream()
                 .sorted(Comparator.comparingDouble((Hot h) -> -h.rate))
-                .flatMap(h -> pathOf(h).map(p -> hotFile(h, p)).stream())
+                .flatMap(h -> pathOf(h).filter(seen::add).map(p -> hotFile(h, p)).stream())
                 .limit(most)
                 .toList();
     }
@@ -623,7 +622,7 @@ public final class Engine implements RamPipe {
                 sense.dropped(),
                 sense.tracked(),
                 sense.trackedBytes(),
-                pool.size(),
+                s.poolSize(),
                 poolUsed(),
                 s.poolSize() - s.budget(),
                 Memory.available(),

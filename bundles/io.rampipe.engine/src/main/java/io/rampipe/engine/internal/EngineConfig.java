@@ -2,6 +2,7 @@ package io.rampipe.engine.internal;
 
 import org.osgi.service.metatype.annotations.AttributeDefinition;
 import org.osgi.service.metatype.annotations.ObjectClassDefinition;
+import org.osgi.service.metatype.annotations.Option;
 
 /**
  * What the user sets of the engine. Sizes and times are texts with units, see {@link
@@ -84,7 +85,10 @@ public @interface EngineConfig {
     @AttributeDefinition(
             description =
                     "RAM for pinned files: a size, or 'auto' for 1G or a quarter of the machine's memory,"
-                            + " whichever is less.")
+                            + " whichever is less.",
+            options = @Option(label = "auto", value = "auto"),
+            min = "1M",
+            max = "1T")
     String pool_size() default "auto";
 
     @AttributeDefinition(
@@ -105,7 +109,10 @@ public @interface EngineConfig {
     @AttributeDefinition(
             description =
                     "Memory of the machine that must stay available; below it nothing is pinned and the coldest"
-                            + " are unpinned. A size, or 'auto' for a tenth of the machine's memory.")
+                            + " are unpinned. A size, or 'auto' for a tenth of the machine's memory.",
+            options = @Option(label = "auto", value = "auto"),
+            min = "0B",
+            max = "1T")
     String memory_reserve() default "auto";
 
     @AttributeDefinition(

@@ -414,8 +414,8 @@ final class Keeper {
     }
 
     private void fail(LivePin pin, Exception e) {
-        if (pin.state() != LivePin.State.FAILING
-                || !String.valueOf(e.getMessage()).equals(pin.problem())) {
+        // Once per cause, however often it is tried.
+        if (!String.valueOf(e.getMessage()).equals(pin.problem())) {
             log.error(
                     "cannot write %s to disk; its data stays in RAM, and it is tried again: %s",
                     pin, e.getMessage());

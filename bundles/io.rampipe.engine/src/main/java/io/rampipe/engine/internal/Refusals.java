@@ -24,7 +24,7 @@ final class Refusals {
                 private static final long serialVersionUID = 1L;
 
                 @Override
-                protected boolean removeEldestEntry(Map.Entry<FilePath, Entry> eldest) {
+                protected boolean removeEldestEntry(Map.Entry<FilePath, Refusals.Entry> eldest) {
                     return size() > MOST;
                 }
             };

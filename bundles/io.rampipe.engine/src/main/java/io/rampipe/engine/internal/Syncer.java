@@ -1,6 +1,7 @@
 package io.rampipe.engine.internal;
 
 import io.rampipe.api.BusyException;
+import io.rampipe.api.Pin;
 import io.rampipe.api.Units;
 import java.io.IOException;
 import java.util.concurrent.locks.LockSupport;
@@ -17,8 +18,8 @@ final class Syncer {
     private static final long SECOND = 1_000_000_000L;
     private static final long GUARD_NANOS = 50_000_000L;
 
-    /** The pool is enlarged in steps of this share of its configured size. */
-    private static final int GROWTH_SHARE = 4;
+    /** The tmpfs may hold at most this much more than is in it or planned. */
+    private static final long MOST_HEADROOM = 1L << 30;
 
     private final Supplier<Settings> settings;
     private final Keeper keeper;
@@ -87,7 +88,9 @@ final class Syncer {
         }
         try {
             boolean cold = pin.rate() <= s.unpinRate() && now - pin.sinceNanos >= s.minTime();
-            if (cold && !pin.manual() && now - pin.nextUnpin >= 0) {
+            if (pin.record().attributes().containsKey(Pin.BYPASSED) && now - pin.nextUnpin >= 0) {
+                keeper.unpin(pin, "a program had slipped past it while it was pinned");
+            } else if (cold && !pin.manual() && now - pin.nextUnpin >= 0) {
                 keeper.unpin(pin, String.format("cold, %.2f accesses/s", pin.rate()));
             } else if (now - pin.nextCheckpoint >= 0) {
                 keeper.checkpoint(pin);
@@ -123,7 +126,7 @@ final class Syncer {
     private void makeRoom() {
         Settings s = settings.get();
         for (LivePin pin : keeper.coldestFirst()) {
-            if (stopped || !memoryShort() && !full(s, s.poolSize())) {
+            if (stopped || !memoryShort() && !full(s)) {
                 break;
             }
             if (pin.state() == LivePin.State.ORPHANED || System.nanoTime() - pin.nextUnpin < 0) {
@@ -135,12 +138,12 @@ final class Syncer {
                 log.debug("%s cannot make room: %s", pin, e.getMessage());
             }
         }
-        roomWanted = full(s, s.poolSize());
+        roomWanted = full(s);
     }
 
-    private boolean full(Settings s, long size) {
+    private boolean full(Settings s) {
         try {
-            return pool.used() > size * s.highWater();
+            return pool.used() > s.poolSize() * s.highWater();
         } catch (IOException e) {
             log.error("cannot look at the thin pool: %s", e.getMessage());
             return false;
@@ -163,29 +166,35 @@ final class Syncer {
         }
     }
 
+    /** How much more the tmpfs may hold than is in it or planned. */
+    static long headroom(Settings s) {
+        long spare = Math.max(0, (Memory.available() - s.memoryReserve()) / 2);
+        return Math.min(MOST_HEADROOM, spare);
+    }
+
     /**
-     * Programs must not see ENOSPC while the disk has room: the pool grows ahead of them, as long
-     * as the machine has memory.
+     * Programs must not see ENOSPC while the disk has room, and they write a gigabyte in less time
+     * than the guard may be kept from looking. So the tmpfs may always hold more than is planned
+     * with: as much more as the machine can spare, up to a limit.
      */
     private void look() throws IOException {
         Settings s = settings.get();
-        if (full(s, pool.size())) {
-            long step = s.poolSize() / GROWTH_SHARE;
-            long room = Memory.available() - s.memoryReserve() - (pool.size() - pool.used());
-            if (room >= step) {
-                if (pool.size() <= s.poolSize()) {
-                    log.warn(
-                            "programs write more into pinned files than was planned: the thin pool grows beyond pool.size ="
-                                    + " %s for a while, and the coldest make room",
-                            Units.bytes(s.poolSize()));
-                }
-                pool.resize(pool.size() + Math.min(room, Math.max(step, pool.used() / 2)));
+        long used = pool.used();
+        long headroom = headroom(s);
+        long wanted = Math.max(used, s.poolSize()) + headroom;
+        boolean shrinks = pool.limit() > wanted + headroom / 2;
+        boolean grows = pool.limit() < wanted - headroom / 4;
+        if (shrinks || grows) {
+            pool.limit(Math.max(wanted, used));
+        }
+        if (used > s.poolSize() * s.highWater()) {
+            if (!roomWanted) {
+                log.warn(
+                        "the thin pool holds %s of pool.size = %s: the coldest make room",
+                        Units.bytes(used), Units.bytes(s.poolSize()));
             }
             roomWanted = true;
             LockSupport.unpark(writer);
-        } else if (pool.size() != s.poolSize() && pool.used() < s.poolSize() * s.highWater()) {
-            pool.resize(s.poolSize());
-            log.info("the thin pool is back at %s", Units.bytes(s.poolSize()));
         }
     }
 }

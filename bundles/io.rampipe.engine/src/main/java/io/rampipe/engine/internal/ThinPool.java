@@ -22,13 +22,13 @@ final class ThinPool {
 
     private final Path where;
     private final FilePath path;
-    private volatile long size;
+    private volatile long limit;
     private volatile boolean open;
 
-    ThinPool(Path where, long size) {
+    ThinPool(Path where, long limit) {
         this.where = where;
         this.path = FilePath.of(where.toAbsolutePath().normalize().toString());
-        this.size = size;
+        this.limit = limit;
     }
 
     /** Mounts it unless it is mounted, perhaps by an earlier daemon. */
@@ -38,18 +38,18 @@ final class ThinPool {
         }
         if (mounted()) {
             open = true;
-            resize(Math.max(size, used() + (size >> 3)));
+            limit(Math.max(limit, used() + (limit >> 3)));
             return;
         }
         Files.createDirectories(
                 where,
                 PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
         try {
-            Mounts.mount(SOURCE, path, "tmpfs", 0, "mode=0700,nr_inodes=0,size=" + size);
+            Mounts.mount(SOURCE, path, "tmpfs", 0, "mode=0700,nr_inodes=0,size=" + limit);
         } catch (LinuxException e) {
             throw new IOException(
                     "cannot mount the thin pool of "
-                            + Units.bytes(size)
+                            + Units.bytes(limit)
                             + ": "
                             + e.getMessage()
                             + "; RamPipe needs root (CAP_SYS_ADMIN)",
@@ -67,9 +67,9 @@ final class ThinPool {
         return path;
     }
 
-    /** Bytes that it may hold at present. */
-    long size() {
-        return size;
+    /** Bytes at which programs that write into it get ENOSPC. */
+    long limit() {
+        return limit;
     }
 
     /** Bytes in it; 0 as long as nothing was ever pinned. */
@@ -83,13 +83,13 @@ final class ThinPool {
     }
 
     /** Lets it hold that much from now on. EINVAL if it holds more already. */
-    void resize(long bytes) throws LinuxException {
+    void limit(long bytes) throws LinuxException {
         if (!open) {
-            size = bytes;
+            limit = bytes;
             return;
         }
         Mounts.mount(SOURCE, path, "tmpfs", Mounts.MS_REMOUNT, "size=" + bytes);
-        size = bytes;
+        limit = bytes;
     }
 
     /** A fresh directory for a pin. */

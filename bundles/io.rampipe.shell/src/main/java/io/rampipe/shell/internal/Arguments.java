@@ -27,7 +27,8 @@ final class Arguments {
         Arguments arguments = new Arguments(manual);
         boolean operandsOnly = false;
         for (int i = 0; i < given.length; i++) {
-            String argument = given[i];
+            // Gogo takes the word null for null; here it is a name like others.
+            String argument = String.valueOf(given[i]);
             if (operandsOnly || argument.length() < 2 || argument.charAt(0) != '-') {
                 arguments.operands.add(argument);
             } else if (argument.equals("--")) {

@@ -5,6 +5,7 @@ import io.rampipe.linux.At;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
 import org.apache.felix.service.command.CommandSession;
+import org.apache.felix.service.command.Job;
 
 /** What users write for paths, made into the paths that the engine knows. */
 final class Paths {
@@ -20,17 +21,13 @@ final class Paths {
      * The absolute path without links that {@code argument} leads to, as the kernel sees it. What
      * does not exist (any more) keeps its name, in the directory that it would be in.
      */
-    static FilePath of(CommandSession session, String argument) {
+    static FilePath of(String argument) {
         if (argument.isEmpty() || argument.indexOf('\0') >= 0) {
             throw new WrongUsage("an empty path leads nowhere");
         }
         FilePath path = FilePath.of(argument);
         if (!path.isAbsolute()) {
-            Object directory = session.get(DIRECTORY);
-            if (directory == null) {
-                directory = session.currentDir();
-            }
-            path = FilePath.of(directory.toString()).resolve(path);
+            path = directory().resolve(path);
         }
         try {
             return kernels(path);
@@ -41,6 +38,12 @@ final class Paths {
                 return path;
             }
         }
+    }
+
+    private static FilePath directory() {
+        CommandSession session = Job.Utils.current().session();
+        Object directory = session.get(DIRECTORY);
+        return FilePath.of(String.valueOf(directory == null ? session.currentDir() : directory));
     }
 
     /** O_PATH opens nothing: no event is made, no lease broken, no device touched. */

@@ -13,7 +13,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import org.apache.felix.service.command.CommandSession;
 import org.apache.felix.service.command.Descriptor;
 import org.osgi.framework.BundleContext;
 import org.osgi.framework.BundleException;
@@ -29,6 +28,9 @@ import org.osgi.service.log.LoggerFactory;
 /**
  * The Gogo commands. Each returns its text, which the shell prints and pipes; a command that fails
  * throws. One that failed for some of its paths only prints what it did first.
+ *
+ * <p>They take nothing but strings: with the session as another parameter, Gogo 1.1.6 fails on
+ * arguments that it reads as null.
  */
 @Component(
         service = RamPipeCommands.class,
@@ -120,14 +122,13 @@ public final class RamPipeCommands {
     }
 
     @Descriptor(Manual.DO_WHY)
-    public String why(CommandSession session, @Descriptor(ARGUMENTS) String[] args)
-            throws CommandFailed {
+    public String why(@Descriptor(ARGUMENTS) String[] args) throws CommandFailed {
         return run(
                 Manual.WHY,
                 args,
                 arguments -> {
                     List<RamPipe.Explanation> all = new ArrayList<>();
-                    for (FilePath path : paths(session, arguments)) {
+                    for (FilePath path : paths(arguments)) {
                         all.add(engine().why(path));
                     }
                     return arguments.has("--json")
@@ -137,16 +138,14 @@ public final class RamPipeCommands {
     }
 
     @Descriptor(Manual.DO_PIN)
-    public String pin(CommandSession session, @Descriptor(ARGUMENTS) String[] args)
-            throws CommandFailed {
+    public String pin(@Descriptor(ARGUMENTS) String[] args) throws CommandFailed {
         return run(
                 Manual.PIN,
                 args,
                 arguments ->
                         each(
-                                session,
                                 arguments,
-                                paths(session, arguments),
+                                paths(arguments),
                                 path -> {
                                     PinStatus pin = engine().pin(path);
                                     return new Outcome(
@@ -161,30 +160,26 @@ public final class RamPipeCommands {
     }
 
     @Descriptor(Manual.DO_UNPIN)
-    public String unpin(CommandSession session, @Descriptor(ARGUMENTS) String[] args)
-            throws CommandFailed {
+    public String unpin(@Descriptor(ARGUMENTS) String[] args) throws CommandFailed {
         return run(
                 Manual.UNPIN,
                 args,
                 arguments ->
                         each(
-                                session,
                                 arguments,
-                                pinned(session, arguments),
+                                pinned(arguments),
                                 path -> written(path, "unpinned", engine()::unpin)));
     }
 
     @Descriptor(Manual.DO_SYNC)
-    public String sync(CommandSession session, @Descriptor(ARGUMENTS) String[] args)
-            throws CommandFailed {
+    public String sync(@Descriptor(ARGUMENTS) String[] args) throws CommandFailed {
         return run(
                 Manual.SYNC,
                 args,
                 arguments ->
                         each(
-                                session,
                                 arguments,
-                                pinned(session, arguments),
+                                pinned(arguments),
                                 path -> written(path, "synced", engine()::sync)));
     }
 
@@ -267,8 +262,7 @@ public final class RamPipeCommands {
     }
 
     @Descriptor(Manual.DO_SHUTDOWN)
-    public String shutdown(CommandSession session, @Descriptor(ARGUMENTS) String[] args)
-            throws CommandFailed {
+    public String shutdown(@Descriptor(ARGUMENTS) String[] args) throws CommandFailed {
         return run(
                 Manual.SHUTDOWN,
                 args,
@@ -356,17 +350,16 @@ public final class RamPipeCommands {
         return now;
     }
 
-    private static List<FilePath> paths(CommandSession session, Arguments arguments) {
+    private static List<FilePath> paths(Arguments arguments) {
         if (arguments.operands().isEmpty()) {
             throw arguments.wrong("which path?");
         }
-        return arguments.operands().stream().map(path -> Paths.of(session, path)).toList();
+        return arguments.operands().stream().map(Paths::of).toList();
     }
 
-    private List<FilePath> pinned(CommandSession session, Arguments arguments)
-            throws CommandFailed {
+    private List<FilePath> pinned(Arguments arguments) throws CommandFailed {
         if (!arguments.has("--all")) {
-            return paths(session, arguments);
+            return paths(arguments);
         }
         arguments.noOperands();
         return engine().pins().stream().map(pin -> pin.target().path()).toList();
@@ -405,9 +398,7 @@ public final class RamPipeCommands {
                                 .put("written", result.written()));
     }
 
-    private String each(
-            CommandSession session, Arguments arguments, List<FilePath> paths, Work work)
-            throws CommandFailed {
+    private String each(Arguments arguments, List<FilePath> paths, Work work) throws CommandFailed {
         List<Outcome> outcomes = new ArrayList<>();
         for (FilePath path : paths) {
             try {

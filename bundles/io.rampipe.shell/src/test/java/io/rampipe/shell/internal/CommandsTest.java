@@ -206,6 +206,11 @@ class CommandsTest {
         assertEquals("why " + real + "/gone", engine.calls.get(engine.calls.size() - 1));
         run("rampipe:why /no/where/x");
         assertEquals("why /no/where/x", engine.calls.get(engine.calls.size() - 1));
+        // Gogo knows numbers and truth values; names stay names.
+        for (String name : List.of("007", "1e3", "null", "true", "0x10", "1.50")) {
+            run("rampipe:why " + name);
+            assertEquals("why " + real + "/" + name, engine.calls.get(engine.calls.size() - 1));
+        }
         // A name that is not UTF-8 comes through as the bytes it is.
         session.put("name", FilePath.ofBytes(new byte[] {'/', 'n', '/', (byte) 0xfe}).text());
         run("rampipe:why $name");
@@ -253,6 +258,16 @@ class CommandsTest {
             }
         }
         assertEquals(List.of(), engine.calls);
+    }
+
+    /** The client has to explain itself without a daemon; this keeps both from drifting apart. */
+    @Test
+    void theClientListsTheSameCommands() throws Exception {
+        String client = Files.readString(Path.of("../../distribution/src/bin/rampipe"));
+        for (Manual manual : Manual.values()) {
+            String line = String.format("  %-10s  %s\n", manual, manual.summary());
+            assertTrue(client.contains(line), line);
+        }
     }
 
     @Test

@@ -10,6 +10,7 @@ import io.rampipe.linux.At;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.Mounts;
 import io.rampipe.linux.OpenFiles;
 import io.rampipe.linux.Processes;
 import io.rampipe.linux.Stat;
@@ -57,25 +58,31 @@ final class DirectoryPinning extends Pinning {
         Pin pin;
         Tree tree;
         try (LeaseSet leases = new LeaseSet(request.target().path())) {
-            tree = eligibility.walk(place, visitor(pool, leases));
-            Eligibility.checkRoom(
-                    request.target(),
-                    Eligibility.estimate(request.target(), tree, request.hot()),
-                    request.room());
-            FilePath wanted = leases.wanted();
-            if (wanted != null) {
-                throw refused(Cause.IN_USE, full(wanted) + " was opened while it was being pinned");
+            long since;
+            // All that takes time and can be done before the leases: openers wait for them.
+            try (Fd overlay = Overlay.make(preparing, place.self(), Overlay.flags(place.mount()))) {
+                pin =
+                        journalled(
+                                preparing
+                                        .at(Pin.Step.MOUNTING)
+                                        .with(Pin.MOUNT, Long.toString(Stat.of(overlay).mount())));
+                tree = eligibility.walk(place, visitor(pool, leases));
+                checkBeforeAttaching(place, tree);
+                since = attach(overlay, place, leases);
             }
-            pin = journalled(preparing.at(Pin.Step.MOUNTING));
-            long since = System.nanoTime();
-            Overlay.mount(pin, place.self(), place.self(), Overlay.flags(place.mount()));
             try {
-                pin = pin.with(Pin.MOUNT, Integer.toString(seen(place, pin).id()));
+                checkNotBypassed(leases);
+                seen(place, pin);
+                checkNotBypassed(leases);
                 lookAgain(place, pin, tree, leases);
                 hold(leases, since);
             } catch (IOException e) {
                 return undoOrKeep(
-                        pin, pool, () -> UpperCheck.holdsOnly(pool, copied, place.self()), e);
+                        pin,
+                        place,
+                        pool,
+                        () -> UpperCheck.holdsOnly(pool, copied, place.self()),
+                        e);
             }
         }
         List<FilePath> hot = Eligibility.present(tree, request.hot());
@@ -83,8 +90,34 @@ final class DirectoryPinning extends Pinning {
             copyUp(pin, place, pool, hot);
             return journalled(pin.at(Pin.Step.PINNED));
         } catch (IOException e) {
-            return undoOrKeep(pin, pool, () -> UpperCheck.holdsOnly(pool, copied, place.self()), e);
+            return undoOrKeep(
+                    pin, place, pool, () -> UpperCheck.holdsOnly(pool, copied, place.self()), e);
         }
+    }
+
+    private void checkBeforeAttaching(Place place, Tree tree) throws IOException {
+        if (!tree.root().unchangedSince(place.stat())) {
+            // The upper layer's root would have its old attributes.
+            throw refused(Cause.CHANGED, request.target() + " changed while it was being pinned");
+        }
+        Eligibility.checkRoom(
+                request.target(),
+                Eligibility.estimate(request.target(), tree, request.hot()),
+                request.room());
+    }
+
+    /**
+     * Covers the target; returns when that was. From the check to the end of the attaching is the
+     * time in which somebody may come past the overlay unnoticed until {@link #checkNotBypassed},
+     * so nothing else happens there.
+     */
+    private long attach(Fd overlay, Place place, LeaseSet leases) throws IOException {
+        FilePath wanted = leases.wanted();
+        if (wanted != null) {
+            throw refused(Cause.IN_USE, full(wanted) + " was opened while it was being pinned");
+        }
+        Mounts.attach(overlay, place.self());
+        return System.nanoTime();
     }
 
     private Tree.Visitor visitor(PoolDirectory pool, LeaseSet leases) throws IOException {

@@ -15,6 +15,7 @@ import io.rampipe.linux.Processes;
 import io.rampipe.linux.Stat;
 import java.io.IOException;
 import java.time.Clock;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -63,14 +64,16 @@ final class FilePinning extends Pinning {
     }
 
     private Pin cover(Pin mounting, Place place, PoolDirectory pool) throws IOException {
-        Map<FilePath, Stat> copied = new java.util.HashMap<>();
+        Map<FilePath, Stat> copied = new HashMap<>();
         Pin pin = mounting;
         try (LeaseSet leases = new LeaseSet(request.target().path())) {
             try {
-                try (Fd point = At.openDirectory(pool.fd(), PoolDirectory.MERGED)) {
-                    Overlay.mount(pin, place.parent(), point, Overlay.flags(place.mount()));
+                try (Fd overlay = Overlay.make(pin, place.parent(), Overlay.flags(place.mount()));
+                        Fd point = At.openDirectory(pool.fd(), PoolDirectory.MERGED)) {
+                    Mounts.attach(overlay, point);
                 }
                 long since = bind(place, pool, leases, copied);
+                checkNotBypassed(leases);
                 pin = pin.with(Pin.MOUNT, Integer.toString(seen(place, pin).id()));
                 lookAgain(place, pin, leases);
                 hold(leases, since);
@@ -80,7 +83,11 @@ final class FilePinning extends Pinning {
                 return journalled(pin.at(Pin.Step.PINNED));
             } catch (IOException e) {
                 return undoOrKeep(
-                        pin, pool, () -> UpperCheck.holdsOnly(pool, copied, place.parent()), e);
+                        pin,
+                        place,
+                        pool,
+                        () -> UpperCheck.holdsOnly(pool, copied, place.parent()),
+                        e);
             }
         }
     }

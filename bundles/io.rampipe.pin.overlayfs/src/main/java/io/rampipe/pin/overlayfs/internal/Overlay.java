@@ -11,6 +11,7 @@ import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.MountInfo;
 import io.rampipe.linux.Mounts;
+import io.rampipe.linux.NewMount;
 import io.rampipe.linux.Processes;
 import io.rampipe.linux.Stat;
 import java.io.IOException;
@@ -34,11 +35,8 @@ final class Overlay {
      * free already, and it would forbid mounting the same upper layer again. Not {@code userxattr}:
      * programs could forge whiteouts.
      */
-    private static final List<String> OPTIONS =
-            List.of(
-                    "index=on,nfs_export=on,redirect_dir=on,metacopy=off,xino=off",
-                    "index=on,redirect_dir=on,metacopy=off,xino=off",
-                    "index=off,redirect_dir=on,metacopy=off,xino=off");
+    private static final List<Map<String, String>> OPTIONS =
+            List.of(options("on", "on"), options("on", "off"), options("off", "off"));
 
     private static final String SOURCE = "rampipe:";
     private static final int TRIES = 5;
@@ -57,6 +55,15 @@ final class Overlay {
 
     private Overlay() {}
 
+    private static Map<String, String> options(String index, String nfsExport) {
+        return Map.of(
+                "index", index,
+                "nfs_export", nfsExport,
+                "redirect_dir", "on",
+                "metacopy", "off",
+                "xino", "off");
+    }
+
     static FilePath source(String id) {
         return FilePath.of(SOURCE + id);
     }
@@ -73,45 +80,51 @@ final class Overlay {
     }
 
     /**
-     * Mounts an overlay.
+     * Makes an overlay that is not attached yet: that takes the kernel a while, and attaching it
+     * then next to nothing.
      *
      * @param lower descriptor of the lower layer, O_PATH; the kernel takes its own reference, so it
      *     may be closed afterwards
-     * @param over descriptor of what is to be covered, O_PATH
+     * @return to be attached ({@link Mounts#attach}), and closed before it can be unmounted
      */
-    static void mount(Pin pin, Fd lower, Fd over, long flags) throws IOException {
-        String layers =
-                "lowerdir="
-                        + lower.magicPath().raw()
-                        + ",upperdir="
-                        + escape(pin.attribute(Pin.UPPER))
-                        + ",workdir="
-                        + escape(pin.attribute(Pin.WORK))
-                        + ",";
-        LinuxException first = null;
-        for (String options : OPTIONS) {
-            try {
-                Mounts.mount(
-                        source(pin.id()), over.magicPath(), "overlay", flags, layers + options);
-                return;
-            } catch (LinuxException e) {
-                if (!e.is(Errno.EINVAL, Errno.EOPNOTSUPP)) {
-                    throw e;
+    static Fd make(Pin pin, Fd lower, long flags) throws IOException {
+        String complaints = "";
+        LinuxException last = null;
+        try (Fd upper = At.openNoLinks(pin.path(Pin.UPPER), At.O_PATH | At.O_DIRECTORY);
+                Fd work = At.openNoLinks(pin.path(Pin.WORK), At.O_PATH | At.O_DIRECTORY)) {
+            for (Map<String, String> options : OPTIONS) {
+                try (NewMount mount = NewMount.of("overlay")) {
+                    try {
+                        mount.option("source", source(pin.id()))
+                                .option("lowerdir", lower.magicPath())
+                                .option("upperdir", shown(pin.path(Pin.UPPER), upper))
+                                .option("workdir", shown(pin.path(Pin.WORK), work));
+                        for (Map.Entry<String, String> option : options.entrySet()) {
+                            mount.option(option.getKey(), FilePath.of(option.getValue()));
+                        }
+                        return mount.create(flags);
+                    } catch (LinuxException e) {
+                        if (!e.is(Errno.EINVAL, Errno.EOPNOTSUPP)) {
+                            throw e;
+                        }
+                        complaints = mount.complaints();
+                        last = e;
+                    }
                 }
-                first = first == null ? e : first;
             }
         }
         throw new RefusedException(
                 Cause.UNSUPPORTED,
                 "the kernel does not take "
                         + pin.target()
-                        + " as the lower layer of an overlay; its log (dmesg) has the reason",
-                first);
+                        + " as the lower layer of an overlay: "
+                        + (complaints.isEmpty() ? "its log (dmesg) has the reason" : complaints),
+                last);
     }
 
-    /** What separates layers and options is escaped. */
-    private static String escape(String raw) {
-        return raw.replace("\\", "\\\\").replace(",", "\\,").replace(":", "\\:");
+    /** A path that people understand in mountinfo, unless overlayfs would misunderstand it. */
+    private static FilePath shown(FilePath path, Fd fd) {
+        return path.raw().matches("[^,:\\\\]*") ? path : fd.magicPath();
     }
 
     /** The hidden overlay of a file target. */

@@ -1,16 +1,20 @@
 package io.rampipe.pin.overlayfs.internal;
 
+import io.rampipe.api.BusyException;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
+import io.rampipe.api.PinStrategy;
 import io.rampipe.api.PinStrategy.PinJournal;
 import io.rampipe.api.PinStrategy.PinRequest;
 import io.rampipe.api.Refusal.Cause;
 import io.rampipe.api.RefusedException;
+import io.rampipe.api.Target;
 import io.rampipe.linux.At;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.MountInfo;
+import io.rampipe.linux.Mounts;
 import io.rampipe.linux.Stat;
 import java.io.IOException;
 import java.time.Clock;
@@ -43,7 +47,7 @@ abstract class Pinning {
         this.journal = journal;
     }
 
-    /** See {@link io.rampipe.api.PinStrategy#pin}. */
+    /** See {@link PinStrategy#pin}. */
     final Pin pin() throws IOException {
         try (Place place = Place.open(request.target());
                 PoolDirectory pool = openPool()) {
@@ -92,9 +96,7 @@ abstract class Pinning {
             }
         }
         throw refused(
-                request.target().kind() == io.rampipe.api.Target.Kind.FILE
-                        ? Cause.REPLACED
-                        : Cause.CHANGED,
+                request.target().kind() == Target.Kind.FILE ? Cause.REPLACED : Cause.CHANGED,
                 request.target() + " was moved or replaced while it was being pinned");
     }
 
@@ -128,15 +130,22 @@ abstract class Pinning {
         }
     }
 
+    /**
+     * The sooner it is noticed, the more likely is it that nobody is in the overlay yet, and that
+     * it can be undone.
+     */
+    final void checkNotBypassed(LeaseSet leases) throws IOException {
+        FilePath bypassed = leases.wantedForWriting();
+        if (bypassed != null) {
+            throw new Bypass(
+                    bypassed, full(bypassed) + " was opened for writing while it was being pinned");
+        }
+    }
+
     /** Waits until the mount has been there long enough, or somebody bypasses it. */
     final void hold(LeaseSet leases, long since) throws IOException {
         while (true) {
-            FilePath bypassed = leases.wantedForWriting();
-            if (bypassed != null) {
-                throw new Bypass(
-                        bypassed,
-                        full(bypassed) + " was opened for writing while it was being pinned");
-            }
+            checkNotBypassed(leases);
             long left = HOLD_NANOS - (System.nanoTime() - since);
             if (left <= 0) {
                 return;
@@ -153,16 +162,19 @@ abstract class Pinning {
      * @return the pin, if programs are in the overlay or have written to it: it must stay, since
      *     what they wrote is nowhere else
      */
-    final Pin undoOrKeep(Pin pin, PoolDirectory pool, Upper upper, IOException because)
+    final Pin undoOrKeep(Pin pin, Place place, PoolDirectory pool, Upper upper, IOException because)
             throws IOException {
         Pin kept = pin;
         try {
-            if (unmounted(pin)) {
+            if (because instanceof Bypass && unmountedAtOnce(pin, place) || unmounted(pin)) {
                 if (upper.untouched()) {
                     pool.empty();
                     throw because;
                 }
                 kept = Remounting.remount(pin);
+            } else if (Overlay.over(pin).isEmpty()) {
+                // Nothing covers the target: programs are at the disk's version, as they should.
+                throw new IOException("the overlay out of sight cannot be unmounted");
             }
             return journalled(bypassed(kept, because).at(Pin.Step.PINNED));
         } catch (IOException e) {
@@ -185,6 +197,24 @@ abstract class Pinning {
         boolean untouched() throws IOException;
     }
 
+    /**
+     * Without looking for anything first, before programs come into the overlay; nobody can have
+     * copied the mount yet.
+     */
+    private static boolean unmountedAtOnce(Pin pin, Place place) {
+        try {
+            long top = Stat.at(place.parent(), place.name()).mount();
+            if (Long.toString(top).equals(pin.attributes().get(Pin.MOUNT))
+                    && !pin.attributes().containsKey(Pin.HIDDEN)) {
+                Mounts.unmount(place.parent(), place.name());
+                return true;
+            }
+        } catch (LinuxException e) {
+            // In use or moved: that takes a closer look.
+        }
+        return false;
+    }
+
     private boolean unmounted(Pin pin) throws IOException {
         long start = System.nanoTime();
         while (true) {
@@ -198,7 +228,7 @@ abstract class Pinning {
                     Overlay.unmount(pin, hidden.get());
                 }
                 return true;
-            } catch (io.rampipe.api.BusyException e) {
+            } catch (BusyException e) {
                 if (System.nanoTime() - start > UNDO_NANOS) {
                     return false;
                 }
@@ -213,7 +243,7 @@ abstract class Pinning {
             return pin;
         }
         String path = because instanceof Bypass b ? b.path().raw() : "";
-        return pin.with(Records.BYPASSED, path);
+        return pin.with(Pin.BYPASSED, path);
     }
 
     /**

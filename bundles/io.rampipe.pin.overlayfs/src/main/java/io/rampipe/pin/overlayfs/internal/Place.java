@@ -71,6 +71,11 @@ record Place(Target target, Fd parent, FilePath name, Fd self, Stat stat, MountI
                     Cause.NOT_A_TARGET,
                     path + " is not a " + (directory ? "directory" : "regular file"));
         }
+        FilePath current = self.currentPath();
+        if (!current.equals(path)) {
+            throw new RefusedException(
+                    Cause.NOT_A_TARGET, path + " is not a plain path: it is " + current);
+        }
         if (stat.mount() == 0) {
             throw new RefusedException(
                     Cause.UNSUPPORTED, "this kernel does not tell mount ids: Linux 5.8 is needed");
@@ -88,11 +93,6 @@ record Place(Target target, Fd parent, FilePath name, Fd self, Stat stat, MountI
                     mount.source().raw().startsWith("rampipe:")
                             ? path + " is pinned"
                             : path + " is a mount point (" + mount.type() + ")");
-        }
-        FilePath current = self.currentPath();
-        if (!current.equals(path)) {
-            throw new RefusedException(
-                    Cause.NOT_A_TARGET, path + " is not a plain path: it is " + current);
         }
         return new Place(target, parent, path.name(), self, stat, mount);
     }

@@ -11,6 +11,7 @@ import io.rampipe.linux.Stat;
 import io.rampipe.linux.Xattrs;
 import java.io.IOException;
 import java.util.List;
+import java.util.Optional;
 
 /** A pin's directory in the thin pool: the upper layer, the work directory, the hidden mount. */
 final class PoolDirectory implements AutoCloseable {
@@ -76,7 +77,7 @@ final class PoolDirectory implements AutoCloseable {
             if (name.startsWith("trusted.overlay.")) {
                 continue;
             }
-            java.util.Optional<byte[]> value = Xattrs.get(from, name);
+            Optional<byte[]> value = Xattrs.get(from, name);
             if (value.isEmpty()) {
                 continue;
             }

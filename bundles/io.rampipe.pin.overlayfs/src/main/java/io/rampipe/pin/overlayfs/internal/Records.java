@@ -13,13 +13,6 @@ import java.util.Map;
 
 /** Makes the records of pins. */
 final class Records {
-    /**
-     * Attribute: a path below the target (raw; empty if not known) that may have been changed on
-     * disk, past the pin, while the pin was being made and could not be undone because programs
-     * used it already. Such a pin is best unpinned at once. Absent on nearly all.
-     */
-    static final String BYPASSED = "bypassed";
-
     private Records() {}
 
     /**

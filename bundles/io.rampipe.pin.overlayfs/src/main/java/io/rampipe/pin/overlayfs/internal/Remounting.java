@@ -27,11 +27,11 @@ final class Remounting {
             try (Fd lower = lower(pin)) {
                 long flags = Overlay.flags(mountOf(lower));
                 if (pin.target().kind() == Target.Kind.DIRECTORY) {
-                    Overlay.mount(pin, lower, lower, flags);
+                    mount(pin, lower, lower, flags);
                 } else {
                     if (Overlay.hidden(pin).isEmpty()) {
                         try (Fd point = At.openNoLinks(pin.path(Pin.HIDDEN), PATH)) {
-                            Overlay.mount(pin, lower, point, flags);
+                            mount(pin, lower, point, flags);
                         }
                     }
                     bind(pin, lower);
@@ -43,6 +43,12 @@ final class Remounting {
                 there.orElseThrow(
                         () -> new IOException("the mount over " + pin.target() + " vanished"));
         return pin.with(Pin.MOUNT, Integer.toString(mount.id()));
+    }
+
+    private static void mount(Pin pin, Fd lower, Fd over, long flags) throws IOException {
+        try (Fd overlay = Overlay.make(pin, lower, flags)) {
+            Mounts.attach(overlay, over);
+        }
     }
 
     /** Puts back the bind mount of a file target whose hidden overlay is still there. */

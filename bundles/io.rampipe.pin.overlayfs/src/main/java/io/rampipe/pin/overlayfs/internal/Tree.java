@@ -77,6 +77,11 @@ final class Tree {
         }
     }
 
+    /** The target itself, as it was when the walk began. */
+    Stat root() {
+        return root;
+    }
+
     /** Regular files by their paths below the target. */
     Map<FilePath, Stat> files() {
         return files;

@@ -9,13 +9,19 @@ import io.rampipe.api.Target;
 import io.rampipe.testkit.Await;
 import io.rampipe.testkit.Command;
 import io.rampipe.testkit.ScratchDisk;
+import java.io.BufferedReader;
+import java.io.File;
 import java.io.IOException;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Stream;
 
 /** A disk, a thin pool, and a strategy to work on them; all gone when closed. */
 final class Bench implements AutoCloseable {
@@ -23,8 +29,7 @@ final class Bench implements AutoCloseable {
     private static final Duration LIMIT = Duration.ofSeconds(20);
 
     /** No two pins of this virtual machine have the same. */
-    private static final java.util.concurrent.atomic.AtomicInteger ID =
-            new java.util.concurrent.atomic.AtomicInteger();
+    private static final AtomicInteger ID = new AtomicInteger();
 
     final ScratchDisk disk;
     final Path pool;
@@ -81,12 +86,12 @@ final class Bench implements AutoCloseable {
                     new PinStrategy.PinRequest(
                             id,
                             target,
-                            java.util.Arrays.stream(hot).map(FilePath::of).toList(),
+                            Arrays.stream(hot).map(FilePath::of).toList(),
                             path(home),
                             room),
                     journal::add);
         } catch (RefusedException e) {
-            try (java.util.stream.Stream<Path> left = Files.list(home)) {
+            try (Stream<Path> left = Files.list(home)) {
                 if (left.findAny().isPresent()) {
                     throw new AssertionError("refused, but the pool is not empty", e);
                 }
@@ -104,7 +109,24 @@ final class Bench implements AutoCloseable {
             if (e.refusal().cause() != cause) {
                 throw new AssertionError("refused for another cause: " + e.refusal(), e);
             }
+            if (cause != Refusal.Cause.IN_USE
+                    && cause != Refusal.Cause.OCCUPIED
+                    && cause != Refusal.Cause.NO_ROOM) {
+                examineRefuses(target, e.getMessage());
+            }
             return e.getMessage();
+        }
+    }
+
+    /** What can be known by looking is told by looking. */
+    private void examineRefuses(Target target, String message) throws IOException {
+        try {
+            strategy.examine(target, List.of());
+            throw new AssertionError("examine does not refuse: " + message);
+        } catch (RefusedException e) {
+            if (!message.equals(e.getMessage())) {
+                throw new AssertionError("examine refuses with " + e.getMessage(), e);
+            }
         }
     }
 
@@ -120,7 +142,7 @@ final class Bench implements AutoCloseable {
                         .redirectErrorStream(true)
                         .start();
         helpers.add(process);
-        java.io.BufferedReader out = process.inputReader();
+        BufferedReader out = process.inputReader();
         StringBuilder said = new StringBuilder();
         Await.until(
                 LIMIT,
@@ -155,16 +177,14 @@ final class Bench implements AutoCloseable {
 
     /** What mountinfo has of this bench's pins. */
     static long mounts() throws IOException {
-        try (java.util.stream.Stream<String> lines =
-                Files.lines(
-                        Path.of("/proc/self/mountinfo"),
-                        java.nio.charset.StandardCharsets.ISO_8859_1)) {
+        try (Stream<String> lines =
+                Files.lines(Path.of("/proc/self/mountinfo"), StandardCharsets.ISO_8859_1)) {
             return lines.filter(l -> l.contains(" rampipe:")).count();
         }
     }
 
     static int descriptors() {
-        return new java.io.File("/proc/self/fd").list().length;
+        return new File("/proc/self/fd").list().length;
     }
 
     @Override

@@ -10,13 +10,18 @@ import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
 import io.rampipe.api.PinStrategy.Estimate;
 import io.rampipe.api.Refusal.Cause;
+import io.rampipe.api.RefusedException;
 import io.rampipe.api.Target;
+import io.rampipe.linux.At;
+import io.rampipe.linux.Fd;
 import io.rampipe.linux.FileHandle;
+import io.rampipe.linux.Xattrs;
 import io.rampipe.testkit.Command;
 import io.rampipe.testkit.NeedsMounts;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import org.junit.jupiter.api.AfterEach;
@@ -93,7 +98,7 @@ class PinningTest {
         assertTrue(line.contains("index=on") && line.contains("nfs_export=on"), line);
         assertTrue(line.contains("redirect_dir=on"), line);
         assertFalse(pin.attributes().containsKey(Pin.HIDDEN));
-        assertFalse(pin.attributes().containsKey(Records.BYPASSED));
+        assertFalse(pin.attributes().containsKey(Pin.BYPASSED));
     }
 
     @Test
@@ -103,15 +108,14 @@ class PinningTest {
                 "cd "
                         + dir
                         + "; chown 1234:4321 .; chmod 2751 .; touch -d '2001-02-03 04:05:06.789' .");
-        try (io.rampipe.linux.Fd fd =
-                io.rampipe.linux.At.open(Bench.path(dir), io.rampipe.linux.At.O_RDONLY)) {
-            io.rampipe.linux.Xattrs.set(fd, "user.note", "x".getBytes());
-            io.rampipe.linux.Xattrs.set(fd, "trusted.note", "y".getBytes());
+        try (Fd fd = At.open(Bench.path(dir), At.O_RDONLY)) {
+            Xattrs.set(fd, "user.note", "x".getBytes());
+            Xattrs.set(fd, "trusted.note", "y".getBytes());
             // version 2; user::rwx user:99:r-x group::r-x mask::r-x other::--x
-            io.rampipe.linux.Xattrs.set(
+            Xattrs.set(
                     fd,
                     "system.posix_acl_access",
-                    java.util.HexFormat.of()
+                    HexFormat.of()
                             .parseHex(
                                     "02000000"
                                             + "01000700ffffffff"
@@ -132,16 +136,11 @@ class PinningTest {
 
     private static String attributes(Path dir) throws IOException {
         StringBuilder all = new StringBuilder();
-        try (io.rampipe.linux.Fd fd =
-                io.rampipe.linux.At.open(Bench.path(dir), io.rampipe.linux.At.O_RDONLY)) {
-            for (String name : io.rampipe.linux.Xattrs.list(fd).stream().sorted().toList()) {
+        try (Fd fd = At.open(Bench.path(dir), At.O_RDONLY)) {
+            for (String name : Xattrs.list(fd).stream().sorted().toList()) {
                 all.append(name)
                         .append('=')
-                        .append(
-                                java.util.HexFormat.of()
-                                        .formatHex(
-                                                io.rampipe.linux.Xattrs.get(fd, name)
-                                                        .orElseThrow()))
+                        .append(HexFormat.of().formatHex(Xattrs.get(fd, name).orElseThrow()))
                         .append('\n');
             }
         }
@@ -399,7 +398,7 @@ class PinningTest {
         try {
             bench.pin(target, 1 << 20, "big");
             throw new AssertionError("pinned without room");
-        } catch (io.rampipe.api.RefusedException e) {
+        } catch (RefusedException e) {
             assertEquals(Cause.NO_ROOM, e.refusal().cause());
         }
     }

@@ -12,6 +12,8 @@ final class Activity {
     private final long[] keys = new long[WAYS * SETS];
     private final int[] bits = new int[WAYS * SETS];
     private final int[] slots = new int[WAYS * SETS];
+    private final int[] drains = new int[WAYS * SETS];
+    private final int[] kinds = new int[WAYS * SETS];
     private final HotFile[] hot = new HotFile[WAYS * SETS];
 
     /**
@@ -39,8 +41,23 @@ final class Activity {
             keys[free] = file;
             bits[free] = 1;
             slots[free] = slot;
+            kinds[free] = 0;
         }
         return free;
+    }
+
+    /**
+     * Whether the file had an event of these kinds in this drain before: the kernel merges equal
+     * events only while they wait, and a fast writer makes new ones while the queue is being read.
+     */
+    boolean repeated(int entry, int drain, int now) {
+        if (drains[entry] != drain) {
+            drains[entry] = drain;
+            kinds[entry] = 0;
+        }
+        int before = kinds[entry];
+        kinds[entry] = before | now;
+        return (now & ~before) == 0;
     }
 
     boolean constant(int entry) {

@@ -219,8 +219,12 @@ final class FanotifySession implements EventSource.Session {
                             ? pinnedFile(pin, directory)
                             : pinnedDirectory(pin, directory);
         } catch (IOException e) {
+            String hint =
+                    e instanceof LinuxException l && l.is(Errno.EMFILE)
+                            ? "; raise the sysctl fs.fanotify.max_user_groups, or LimitNOFILE"
+                            : "";
             throw new IOException(
-                    "cannot watch the pin of " + pin.target() + ": " + e.getMessage(), e);
+                    "cannot watch the pin of " + pin.target() + ": " + e.getMessage() + hint, e);
         }
         pins.put(pin.id(), watch);
         changed();
@@ -233,7 +237,14 @@ final class FanotifySession implements EventSource.Session {
         try (Fd fd = At.open(path, At.O_PATH)) {
             mount = Stat.of(fd).mount();
         }
-        return own(group -> Watch.pin(group, path, mount, pin, directory, masks));
+        try {
+            return own(group -> Watch.pin(group, path, mount, pin, directory, masks));
+        } catch (LinuxException e) {
+            if (!withoutHandles(e)) {
+                throw e;
+            }
+        }
+        return byDescriptors(path, mount, pin, directory);
     }
 
     private Watch pinnedDirectory(Pin pin, long directory) throws IOException {
@@ -260,6 +271,11 @@ final class FanotifySession implements EventSource.Session {
                 throw e;
             }
         }
+        return byDescriptors(path, mount, pin, directory);
+    }
+
+    private Watch byDescriptors(FilePath path, long mount, Pin pin, long directory)
+            throws IOException {
         Fanotify group = Fanotify.withDescriptors();
         return listen(group, Watch.pin(group, path, mount, pin, directory, masks));
     }
@@ -482,10 +498,12 @@ final class FanotifySession implements EventSource.Session {
         if (sampling) {
             scale =
                     pin
-                            ? sampler.count(watch)
-                            : (mask & masks.data()) != 0 ? sampler.count(watch, file, events) : 1;
+                            ? sampler.count(watch, file, kinds)
+                            : (mask & masks.data()) != 0
+                                    ? sampler.count(watch, file, kinds, events)
+                                    : 1;
         }
-        if (!pin && ignored.contains(directory)) {
+        if (scale == 0 || !pin && ignored.contains(directory)) {
             return;
         }
         current.set(watch, pin ? watch.directory() : directory, file, kinds, scale);
@@ -507,7 +525,10 @@ final class FanotifySession implements EventSource.Session {
             long file =
                     Identity.numbers(
                             pin.directory(), Identity.numbers(events.device(), events.inode()));
-            double scale = sampling ? sampler.count(pin) : 1;
+            double scale = sampling ? sampler.count(pin, file, kinds) : 1;
+            if (scale == 0) {
+                return;
+            }
             current.set(pin, pin.directory(), file, kinds, scale);
             listener.access(current);
             return;

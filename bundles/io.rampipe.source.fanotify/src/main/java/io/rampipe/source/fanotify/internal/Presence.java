@@ -8,8 +8,8 @@ final class Presence {
     /** Length of a slot: a little more than a tick, so that each slot sees a tick. */
     static final long SLOT_NANOS = 100_000_000;
 
-    private static final int REMEMBERED = 20;
-    private static final int CONSTANT = 16;
+    private static final int REMEMBERED = 10;
+    private static final int CONSTANT = 8;
 
     private Presence() {}
 
@@ -18,7 +18,7 @@ final class Presence {
         return slots < REMEMBERED ? bits << slots & (1 << REMEMBERED) - 1 : 0;
     }
 
-    /** Active in nearly all of the last two seconds. */
+    /** Active in nearly all of the last second. */
     static boolean constant(int bits) {
         return Integer.bitCount(bits) >= CONSTANT;
     }

@@ -31,6 +31,7 @@ final class Sampler {
     private final List<HotFile> candidates = new ArrayList<>();
 
     private int slot;
+    private int drain;
     private long tick = 50_000_000;
     private long lastDrain;
     private boolean lastBusy;
@@ -143,14 +144,21 @@ final class Sampler {
     /** Before the queue is read. */
     void beforeDrain(long now) {
         slot = (int) ((now - origin) / Presence.SLOT_NANOS);
+        drain++;
         if (schedule.running()
                 && (schedule.ripe(now) || !schedule.isOpen() && schedule.remaining(now) <= 0)) {
             step(now);
         }
     }
 
-    /** Counts an event of a watch; returns how many accesses it stands for. */
-    double count(Watch watch) {
+    /** Counts an event of a pin; returns how many accesses it stands for: 0 for one too many. */
+    double count(Watch watch, long file, int kinds) {
+        double scale = count(watch);
+        int entry = activity.touch(file, slot);
+        return entry >= 0 && activity.repeated(entry, drain, kinds) ? 0 : scale;
+    }
+
+    private double count(Watch watch) {
         Samples samples = watch.samples();
         if (samples == null) {
             watch.touch(slot);
@@ -164,19 +172,27 @@ final class Sampler {
         return schedule.scale();
     }
 
-    /** Counts an event of data of a file on disk; returns how many accesses it stands for. */
-    double count(Watch watch, long file, FanotifyEvents event) {
+    /**
+     * Counts an event of data of a file on disk; returns how many accesses it stands for, as above.
+     */
+    double count(Watch watch, long file, int kinds, FanotifyEvents event) {
         double scale = count(watch);
+        int entry = activity.touch(file, slot);
+        if (entry < 0) {
+            return scale;
+        }
+        if (activity.repeated(entry, drain, kinds)) {
+            return 0;
+        }
         if (watch.samples() != null) {
             return scale;
         }
-        int entry = activity.touch(file, slot);
-        if (entry < 0) {
-            return 1;
-        }
         HotFile hot = activity.hot(entry);
         if (hot == null) {
-            if (activity.constant(entry) && files.size() + candidates.size() < MOST_FILES) {
+            // A flood is answered as a whole, not file by file.
+            if (activity.constant(entry)
+                    && !watch.wasActive()
+                    && files.size() + candidates.size() < MOST_FILES) {
                 hot = new HotFile(watch, event.handle(), event.name(), entry);
                 activity.hold(entry, hot);
                 candidates.add(hot);

@@ -170,6 +170,11 @@ final class Watch {
         count = 0;
     }
 
+    /** Whether there was enough in the slot before this one to call it active, or flooded. */
+    boolean wasActive() {
+        return (bits & 2) != 0;
+    }
+
     /** Whether it has been active (or flooded, if a disk) all the time, up to now. */
     boolean constant(int now) {
         if (now != slot) {

@@ -167,7 +167,7 @@ class SamplingTest {
     private static double rate(FanotifySession session) throws Exception {
         Sum sum = new Sum();
         long start = System.nanoTime();
-        EngineLoop.run(session, sum, Duration.ofSeconds(5), () -> false);
+        EngineLoop.run(session, sum, Duration.ofSeconds(4), () -> false);
         return sum.accesses * 1e9 / (System.nanoTime() - start);
     }
 

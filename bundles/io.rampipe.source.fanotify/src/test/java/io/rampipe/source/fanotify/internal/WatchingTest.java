@@ -6,7 +6,10 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import com.sun.management.ThreadMXBean;
 import io.rampipe.api.Access;
+import io.rampipe.api.AccessEvent;
+import io.rampipe.api.AccessListener;
 import io.rampipe.api.FilePath;
 import io.rampipe.testkit.Await;
 import io.rampipe.testkit.Command;
@@ -14,6 +17,7 @@ import io.rampipe.testkit.NeedsMounts;
 import io.rampipe.testkit.ScratchDisk;
 import java.io.File;
 import java.io.IOException;
+import java.lang.management.ManagementFactory;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
@@ -238,6 +242,29 @@ class WatchingTest {
         assertTrue(session.await(-1));
         writer.waitFor();
         seen.until(session, Access.WRITE, "f");
+    }
+
+    @Test
+    void drainingAllocatesNothingForAnEvent() throws Exception {
+        AccessListener nothing =
+                new AccessListener() {
+                    @Override
+                    public void access(AccessEvent event) {}
+
+                    @Override
+                    public void overflow() {}
+                };
+        ThreadMXBean threads = (ThreadMXBean) ManagementFactory.getThreadMXBean();
+        long allocated = 0;
+        int events = 0;
+        for (int round = 0; round < 3; round++) {
+            shell("seq 1 4000 | xargs touch; seq 1 4000 | xargs rm");
+            long before = threads.getCurrentThreadAllocatedBytes();
+            events = session.drain(nothing);
+            allocated = threads.getCurrentThreadAllocatedBytes() - before;
+        }
+        assertTrue(events >= 8000, "only " + events);
+        assertTrue(allocated < 8192, allocated + " bytes for " + events + " events");
     }
 
     @Test
