@@ -2,6 +2,7 @@ package io.rampipe.sync.journal.internal;
 
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.Io;
+import io.rampipe.linux.Stat;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.zip.CRC32C;
@@ -15,6 +16,16 @@ final class FileData {
 
     private final ByteBuffer mine = ByteBuffer.allocateDirect(CHUNK);
     private final ByteBuffer theirs = ByteBuffer.allocateDirect(CHUNK);
+
+    private Stat expected;
+
+    /**
+     * From now on what is read must be the file as it was then: a long copy of a file that is being
+     * written is given up soon.
+     */
+    void expect(Stat stat) {
+        expected = stat;
+    }
 
     /** Told of what must change. */
     interface Changes {
@@ -133,10 +144,11 @@ final class FileData {
         return (int) crc.getValue();
     }
 
-    private static void read(Fd upper, ByteBuffer buffer, long offset, int length, CRC32C crc)
+    private void read(Fd upper, ByteBuffer buffer, long offset, int length, CRC32C crc)
             throws IOException {
         buffer.clear().limit(length);
-        if (Io.readFully(upper, buffer, offset) < length) {
+        if (Io.readFully(upper, buffer, offset) < length
+                || expected != null && !Stat.of(upper).unchangedSince(expected)) {
             throw new MovingException(upper.toString());
         }
         buffer.flip();

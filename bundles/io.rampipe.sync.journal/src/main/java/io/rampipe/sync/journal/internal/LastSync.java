@@ -56,7 +56,7 @@ final class LastSync implements SyncBack.Last {
             held = new LowerFiles(place.stat().device());
             Digest before = null;
             try {
-                Planner plan = new Planner(place, upper, new Memory(), Set.of());
+                Planner plan = new Planner(place, upper, new Memory(), Set.of(), true);
                 plan.look();
                 before = plan.digest();
                 hold(plan, place, held);

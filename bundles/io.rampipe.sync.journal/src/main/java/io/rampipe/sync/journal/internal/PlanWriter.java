@@ -189,6 +189,7 @@ final class PlanWriter implements AutoCloseable {
         if (n.upper.isRegular()) {
             try (Fd fd = upper.open(n, UpperLayer.READ)) {
                 UpperLayer.refuseMetacopy(fd);
+                data.expect(n.upper);
                 CRC32C crc = n.mapped ? new CRC32C() : null;
                 if (n.lower == null || !change(n, fd, crc, placements)) {
                     n.lower = null;
@@ -651,6 +652,7 @@ final class PlanWriter implements AutoCloseable {
         for (Node n : plan.nodes()) {
             if (n.mapped && n.upper.isRegular()) {
                 try (Fd fd = upper.open(n, UpperLayer.READ)) {
+                    data.expect(n.upper);
                     if (data.checksum(fd, n.upper.size()) != n.crc) {
                         throw new MovingException(fd.toString());
                     }

@@ -103,6 +103,7 @@ final class Planner {
     private final UpperLayer upper;
     private final Memory memory;
     private final Set<Long> mapped;
+    private final boolean mounted;
 
     private final Dir root = new Dir();
     private final Map<Long, Dir> byLower = new HashMap<>();
@@ -115,7 +116,13 @@ final class Planner {
     private final List<Removal> removals = new ArrayList<>();
     private final Digest digest = new Digest();
 
-    Planner(Disk.Place place, UpperLayer upper, Memory memory, Set<Long> mapped) {
+    /**
+     * @param mapped inode numbers of files whose times are not to be believed
+     * @param mounted whether the overlay is there: programs know files by inode numbers, which it
+     *     takes from those on disk
+     */
+    Planner(Disk.Place place, UpperLayer upper, Memory memory, Set<Long> mapped, boolean mounted) {
+        this.mounted = mounted;
         this.place = place;
         this.upper = upper;
         this.memory = memory;
@@ -441,6 +448,7 @@ final class Planner {
                         && taken.add(s.inode())) {
                     n.lower = s;
                     n.origin = origin;
+                    n.replaceable = !mounted && s.links() == 1 && n.upper.isRegular();
                 }
             } catch (LinuxException e) {
                 if (!e.is(Errno.ESTALE, Errno.ENOENT, Errno.EOPNOTSUPP, Errno.EINVAL)) {

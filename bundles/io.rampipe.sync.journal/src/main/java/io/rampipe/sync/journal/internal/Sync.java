@@ -52,8 +52,12 @@ final class Sync {
                 StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
             LowerFiles lower = held == null ? new LowerFiles(place.stat().device()) : held;
             long sequence = finishPending(place, staging, lower);
-            Planner plan = new Planner(place, upper, memory, mapped);
+            Planner plan = new Planner(place, upper, memory, mapped, mounted);
             plan.look();
+            if (!upper.digest().sameAs(plan.digest())) {
+                // Programs write all the time: not worth copying anything.
+                throw new MovingException(pin.target().toString());
+            }
             return write(place, staging, lower, plan, sequence, mounted);
         }
     }

@@ -80,7 +80,7 @@ class TroubleTest {
 
     @Test
     void aFullDiskKeepsItsStateWhenFilesGrow() throws Exception {
-        full("head -c 700000 /dev/urandom >> db; echo >> c");
+        full("head -c 2000000 /dev/urandom >> db; echo >> c");
     }
 
     @Test
