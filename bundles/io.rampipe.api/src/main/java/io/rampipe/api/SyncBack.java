@@ -55,16 +55,10 @@ public interface SyncBack {
     interface Last extends AutoCloseable {
         /**
          * Called after the mount is gone: writes what is still missing. Returns with all of it
-         * durable.
-         *
-         * @return {@link Result#consistent} is false if so much changed since {@link
-         *     SyncBack#begin} that programs would see an old state for long: then nothing was
-         *     written, and the caller puts the mount back and starts again
+         * durable. (The mount is not to be put back while this is open, unless it fails: who waits
+         * to open a file has found the one on disk already, and would go on beside the mount.)
          */
         Result finish() throws IOException;
-
-        /** As {@link #finish}, but whatever changed is written. */
-        Result finishAnyway() throws IOException;
 
         @Override
         void close();

@@ -30,10 +30,12 @@ import org.osgi.service.log.FormatterLogger;
  */
 final class Keeper {
     /**
-     * How often an unpin puts the mount back because programs changed much in the last moment,
-     * before it insists.
+     * How often a pin is checkpointed before it is unmounted, for as long as much has changed
+     * since.
      */
     private static final int UNPIN_ROUNDS = 3;
+
+    private static final long LITTLE = 8 << 20;
 
     private static final long FIRST_PAUSE = 1_000_000_000L;
     private static final int MOST_DOUBLINGS = 6;
@@ -487,28 +489,25 @@ final class Keeper {
         PinStrategy strategy = strategyOf(pin);
         SyncBack sync = syncOf(pin);
         SyncBack.Result total = new SyncBack.Result(true, 0, 0, 0);
-        for (int round = 1; ; round++) {
-            if (strategy.mounted(pin.record())) {
-                SyncBack.Result live = checkpointLocked(pin);
-                total = live.consistent() ? total.plus(live) : total;
+        // Whoever opens a file while the rest is written has to wait: let it be little.
+        for (int round = 0; round < UNPIN_ROUNDS && strategy.mounted(pin.record()); round++) {
+            SyncBack.Result live = checkpointLocked(pin);
+            total = live.consistent() ? total.plus(live) : total;
+            if (live.consistent() && sync.dirty(pin.record()).bytes() < LITTLE) {
+                break;
             }
-            try (SyncBack.Last last = sync.begin(pin.record())) {
-                unmount(pin, strategy);
-                SyncBack.Result rest;
-                try {
-                    rest = round < UNPIN_ROUNDS ? last.finish() : last.finishAnyway();
-                } catch (IOException | RuntimeException e) {
-                    remount(pin, strategy);
-                    throw e;
-                }
-                if (rest.consistent()) {
-                    total = total.plus(rest);
-                    account(pin, rest);
-                    step(pin, pin.record().at(Pin.Step.DISCARDING));
-                    break;
-                }
+        }
+        try (SyncBack.Last last = sync.begin(pin.record())) {
+            unmount(pin, strategy);
+            try {
+                SyncBack.Result rest = last.finish();
+                total = total.plus(rest);
+                account(pin, rest);
+            } catch (IOException | RuntimeException e) {
                 remount(pin, strategy);
+                throw e;
             }
+            step(pin, pin.record().at(Pin.Step.DISCARDING));
         }
         discard(pin, strategy, sync);
         return total;
@@ -649,7 +648,7 @@ final class Keeper {
         if (used) {
             // Nothing covers the target any more, so what is in RAM can only go to disk.
             try (SyncBack.Last last = sync.begin(record)) {
-                account(pin, last.finishAnyway());
+                account(pin, last.finish());
             }
             step(pin, record.at(Pin.Step.DISCARDING));
         }

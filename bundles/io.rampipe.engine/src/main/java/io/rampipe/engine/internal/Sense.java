@@ -195,7 +195,12 @@ final class Sense implements Runnable, AccessListener {
 
     String mode() {
         EventSource.Session s = session;
-        return s == null ? "" : s.stats().mode();
+        if (s == null) {
+            return "";
+        }
+        EventSource.SourceStats stats = s.stats();
+        return stats.mode()
+                + (stats.silenced() == 0 ? "" : "; " + stats.silenced() + " always busy, sampled");
     }
 
     @Override

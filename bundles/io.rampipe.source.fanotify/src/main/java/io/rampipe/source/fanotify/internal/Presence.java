@@ -9,7 +9,12 @@ final class Presence {
     static final long SLOT_NANOS = 100_000_000;
 
     private static final int REMEMBERED = 10;
-    private static final int CONSTANT = 8;
+
+    /**
+     * Half of them: some ten accesses a second, far above any threshold, so that sampling decides
+     * nothing; and programs that open, write and close in short turns are silenced too.
+     */
+    private static final int CONSTANT = 5;
 
     private Presence() {}
 
@@ -18,7 +23,7 @@ final class Presence {
         return slots < REMEMBERED ? bits << slots & (1 << REMEMBERED) - 1 : 0;
     }
 
-    /** Active in nearly all of the last second. */
+    /** Active in at least half of the last second. */
     static boolean constant(int bits) {
         return Integer.bitCount(bits) >= CONSTANT;
     }

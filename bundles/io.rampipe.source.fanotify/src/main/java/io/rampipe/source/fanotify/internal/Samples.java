@@ -3,7 +3,7 @@ package io.rampipe.source.fanotify.internal;
 /** Whether something that is sampled is still active: a short memory over its windows. */
 final class Samples {
     private static final double NEWEST = 0.25;
-    private static final double QUIET = 0.4;
+    private static final double QUIET = 0.15;
 
     private double score = 1;
     private int count;
@@ -17,7 +17,7 @@ final class Samples {
      * Ends a window.
      *
      * @param enough events that make it an active one
-     * @return whether it has gone quiet: four windows in a row, or most of the last ones
+     * @return whether it has gone quiet: about seven windows in a row after a busy time
      */
     boolean quietAfter(int enough) {
         score += NEWEST * ((count >= enough ? 1 : 0) - score);

@@ -33,9 +33,6 @@ public final class JournalSyncBack implements SyncBack {
     /** How long to wait before each further attempt at a copy during which nothing changes. */
     private static final int[] PAUSES_IN_MS = {0, 20, 60, 120};
 
-    /** Programs may see the state of the last checkpoint for as long as writing this takes. */
-    private static final long LITTLE = 8 << 20;
-
     /** Coarse change times have the granularity of the timer interrupt: at most 10 ms. */
     private static final long COARSE_NANOS = 20_000_000;
 
@@ -169,39 +166,16 @@ public final class JournalSyncBack implements SyncBack {
         }
     }
 
-    /**
-     * Compares everything, whatever is remembered: mappings leave no trace.
-     *
-     * @param before digest when the mount was still there; null for whatever changed since
-     */
-    Result finish(Pin pin, UpperLayer upper, LowerFiles held, Digest before, long beforeNanos)
-            throws IOException {
+    /** Compares everything, whatever is remembered: mappings leave no trace. */
+    Result finish(Pin pin, UpperLayer upper, LowerFiles held) throws IOException {
         State state = state(pin);
         synchronized (state) {
-            if (before != null) {
-                Digest now = upper.digest();
-                if (!now.sameAs(before)
-                        && (!now.sameNames(before) || changedSince(upper, beforeNanos) > LITTLE)) {
-                    return Result.NOT_AT_REST;
-                }
-            }
             Memory fresh = new Memory();
             fresh.nextSequence(state.memory.nextSequence(1));
             Result result = run(pin, upper, fresh, held, Set.of(), false);
             state.memory.forgetAll();
             return result;
         }
-    }
-
-    private static long changedSince(UpperLayer upper, long nanos) throws IOException {
-        long[] bytes = {0};
-        upper.visit(
-                (parent, dir, name, s) -> {
-                    if (s.isRegular() && Digest.change(s) >= nanos - COARSE_NANOS) {
-                        bytes[0] += s.size();
-                    }
-                });
-        return bytes[0];
     }
 
     @Override

@@ -30,40 +30,27 @@ final class LastSync implements SyncBack.Last {
     private final Pin pin;
     private final UpperLayer upper;
     private final LowerFiles held;
-    private final Digest before;
-    private final long began;
 
-    private LastSync(
-            JournalSyncBack owner,
-            Pin pin,
-            UpperLayer upper,
-            LowerFiles held,
-            Digest before,
-            long began) {
+    private LastSync(JournalSyncBack owner, Pin pin, UpperLayer upper, LowerFiles held) {
         this.owner = owner;
         this.pin = pin;
         this.upper = upper;
         this.held = held;
-        this.before = before;
-        this.began = began;
     }
 
     static LastSync begin(JournalSyncBack owner, Pin pin, Steps steps) throws IOException {
-        long began = System.currentTimeMillis() * 1_000_000;
         UpperLayer upper = UpperLayer.of(pin);
         LowerFiles held = null;
         try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps)) {
             held = new LowerFiles(place.stat().device());
-            Digest before = null;
             try {
                 Planner plan = new Planner(place, upper, new Memory(), Set.of(), true);
                 plan.look();
-                before = plan.digest();
                 hold(plan, place, held);
             } catch (MovingException e) {
-                before = new Digest();
+                // It changes while it is looked at: what is held so far will do.
             }
-            LastSync last = new LastSync(owner, pin, upper, held, before, began);
+            LastSync last = new LastSync(owner, pin, upper, held);
             upper = null;
             held = null;
             return last;
@@ -155,12 +142,7 @@ final class LastSync implements SyncBack.Last {
 
     @Override
     public SyncBack.Result finish() throws IOException {
-        return owner.finish(pin, upper, held, before, began);
-    }
-
-    @Override
-    public SyncBack.Result finishAnyway() throws IOException {
-        return owner.finish(pin, upper, held, null, began);
+        return owner.finish(pin, upper, held);
     }
 
     @Override
