@@ -110,7 +110,14 @@ public final class JournalSyncBack implements SyncBack {
             return new Result(true, 0, 0, 0);
         }
         state.wasMapped = !mapped.isEmpty();
-        return run(pin, upper, state.memory, null, mapped, true);
+        Result result = run(pin, upper, state.memory, null, mapped, true);
+        Set<Long> mappedSince = MappedFiles.of(pin.id());
+        if (!mapped.containsAll(mappedSince)) {
+            // Times were believed that may have said nothing.
+            state.memory.forgetAll();
+            state.wasMapped = true;
+        }
+        return result;
     }
 
     private Result run(
@@ -166,13 +173,14 @@ public final class JournalSyncBack implements SyncBack {
         }
     }
 
-    /** Compares everything, whatever is remembered: mappings leave no trace. */
+    /**
+     * No mapping has outlived the mount, and those that were there at the last checkpoint have kept
+     * their files from being remembered; so what is remembered is right.
+     */
     Result finish(Pin pin, UpperLayer upper, LowerFiles held) throws IOException {
         State state = state(pin);
         synchronized (state) {
-            Memory fresh = new Memory();
-            fresh.nextSequence(state.memory.nextSequence(1));
-            Result result = run(pin, upper, fresh, held, Set.of(), false);
+            Result result = run(pin, upper, state.memory, held, Set.of(), false);
             state.memory.forgetAll();
             return result;
         }

@@ -24,6 +24,7 @@ final class LastSync implements SyncBack.Last {
     /** Files beyond these are not held. */
     private static final int MOST_HELD = 20_000;
 
+    private static final int TRIES = 10;
     private static final int OTHER_DESCRIPTORS = 1_000;
 
     private final JournalSyncBack owner;
@@ -43,12 +44,15 @@ final class LastSync implements SyncBack.Last {
         LowerFiles held = null;
         try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps)) {
             held = new LowerFiles(place.stat().device());
-            try {
-                Planner plan = new Planner(place, upper, new Memory(), Set.of(), true);
-                plan.look();
-                hold(plan, place, held);
-            } catch (MovingException e) {
-                // It changes while it is looked at: what is held so far will do.
+            for (int i = 0; i < TRIES && held.leased().isEmpty(); i++) {
+                try {
+                    Planner plan = new Planner(place, upper, new Memory(), Set.of(), true);
+                    plan.look();
+                    hold(plan, place, held);
+                    break;
+                } catch (MovingException e) {
+                    // A name went while it was looked at.
+                }
             }
             LastSync last = new LastSync(owner, pin, upper, held);
             upper = null;

@@ -431,7 +431,7 @@ final class Planner {
 
     /** It was copied up from there. */
     private void byOrigin(Node n, UpperDirectories dirs, Set<Long> taken) throws IOException {
-        try (Fd fd = dirs.open(n, At.O_PATH | At.O_NOFOLLOW)) {
+        try (Fd fd = dirs.openToLook(n)) {
             UpperLayer.refuseMetacopy(fd);
             FileHandle origin = UpperLayer.origin(fd).orElse(null);
             if (origin == null) {

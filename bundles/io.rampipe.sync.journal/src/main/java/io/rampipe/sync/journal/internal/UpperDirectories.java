@@ -1,5 +1,6 @@
 package io.rampipe.sync.journal.internal;
 
+import io.rampipe.linux.At;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.Stat;
 import io.rampipe.sync.journal.internal.Planner.Dir;
@@ -17,8 +18,17 @@ final class UpperDirectories implements AutoCloseable {
         this.upper = upper;
     }
 
-    /** The very file that was found before. */
+    /** The very file that was found before, unchanged since. */
     Fd open(Node node, int flags) throws IOException {
+        return open(node, flags, true);
+    }
+
+    /** The very file that was found before, perhaps changed since. */
+    Fd openToLook(Node node) throws IOException {
+        return open(node, At.O_PATH | At.O_NOFOLLOW, false);
+    }
+
+    private Fd open(Node node, int flags, boolean unchanged) throws IOException {
         Fd opened;
         if (node.indexName != null) {
             opened = UpperLayer.open(upper.index(), node.indexName, flags);
@@ -29,7 +39,7 @@ final class UpperDirectories implements AutoCloseable {
         boolean right = false;
         try {
             Stat now = Stat.of(opened);
-            right = now.unchangedSince(node.upper);
+            right = unchanged ? now.unchangedSince(node.upper) : now.sameFile(node.upper);
         } finally {
             if (!right) {
                 opened.close();
