@@ -88,9 +88,14 @@ final class LogWriter {
 
     /** Forgets everything written since. */
     void reset(Mark mark) throws IOException {
-        flush();
-        flushed = mark.position();
-        buffer.clear();
+        if (mark.position() >= flushed) {
+            buffer.position((int) (mark.position() - flushed));
+        } else {
+            buffer.clear();
+            flushed = mark.position();
+            steps.before("truncate the log");
+            Io.truncate(destination.open(), flushed);
+        }
         records = mark.records();
         sum = mark.sum();
     }

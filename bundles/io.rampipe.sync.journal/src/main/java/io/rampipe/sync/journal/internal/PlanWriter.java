@@ -7,6 +7,7 @@ import io.rampipe.linux.Fd;
 import io.rampipe.linux.Io;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
+import io.rampipe.linux.StatFs;
 import io.rampipe.sync.journal.internal.LowerFiles.Opened;
 import io.rampipe.sync.journal.internal.Planner.Dir;
 import io.rampipe.sync.journal.internal.Planner.Name;
@@ -33,6 +34,9 @@ final class PlanWriter implements AutoCloseable {
 
     /** A smaller file that replaces another is never worth staging. */
     private static final long WORTH_STAGING = 64 * 1024;
+
+    /** Free disk that is not counted on. */
+    private static final long MARGIN = 8 << 20;
 
     private static final FilePath NO_NAME = FilePath.of("");
 
@@ -274,6 +278,9 @@ final class PlanWriter implements AutoCloseable {
                     return false;
                 }
                 Stat s = Stat.of(opened.fd());
+                if (betterWhole(n, s)) {
+                    return false;
+                }
                 compare(n, fd, opened.fd(), s.size(), crc, id, describe);
                 now = Attributes.of(opened.fd(), s);
             } else {
@@ -378,6 +385,21 @@ final class PlanWriter implements AutoCloseable {
         try (Fd dir = lowerDirectory(home.dir())) {
             return At.open(dir, home.name(), At.O_PATH | At.O_NOFOLLOW, 0);
         }
+    }
+
+    /**
+     * Growing in place takes the room twice, in the log and in the file. A file that programs may
+     * know by its inode number grows in place all the same, unless there is no such room; a file
+     * that they may be waiting for, always.
+     */
+    private boolean betterWhole(Node n, Stat below) throws IOException {
+        long size = n.upper.size();
+        long growth = size - below.size();
+        if (!plan.mounted() || size < WORTH_STAGING || growth <= size / 2 || n.lower.links() != 1) {
+            return false;
+        }
+        StatFs room = StatFs.of(place.directory());
+        return n.replaceable || 2 * growth + MARGIN > room.free() * room.blockSize();
     }
 
     private void compare(Node n, Fd fd, Fd below, long lowerSize, CRC32C crc, int id, Step describe)

@@ -118,8 +118,9 @@ final class Planner {
 
     /**
      * @param mapped inode numbers of files whose times are not to be believed
-     * @param mounted whether the overlay is there: programs know files by inode numbers, which it
-     *     takes from those on disk
+     * @param mounted whether the overlay is there. Without it, programs may be waiting for files on
+     *     disk that are held with leases; once let go they have the very file that they looked up,
+     *     so that its successor would miss what they write: files must stay the same then
      */
     Planner(Disk.Place place, UpperLayer upper, Memory memory, Set<Long> mapped, boolean mounted) {
         this.mounted = mounted;
@@ -448,7 +449,6 @@ final class Planner {
                         && taken.add(s.inode())) {
                     n.lower = s;
                     n.origin = origin;
-                    n.replaceable = !mounted && s.links() == 1 && n.upper.isRegular();
                 }
             } catch (LinuxException e) {
                 if (!e.is(Errno.ESTALE, Errno.ENOENT, Errno.EOPNOTSUPP, Errno.EINVAL)) {
@@ -489,7 +489,7 @@ final class Planner {
                     && s.links() == countNames(n, s.inode())
                     && taken.add(s.inode())) {
                 n.lower = s;
-                n.replaceable = true;
+                n.replaceable = mounted;
                 return;
             }
         }
@@ -511,6 +511,10 @@ final class Planner {
     }
 
     // What was found
+
+    boolean mounted() {
+        return mounted;
+    }
 
     Digest digest() {
         return digest;
