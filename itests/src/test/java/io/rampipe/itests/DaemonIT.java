@@ -22,6 +22,7 @@ import java.time.Duration;
 import java.util.Arrays;
 import java.util.Random;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.locks.LockSupport;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -316,6 +317,8 @@ class DaemonIT {
                         () -> {
                             while (!done.get()) {
                                 append(file, expected);
+                                // Many opens a second, but not so many bytes that the disk fills.
+                                LockSupport.parkNanos(100_000);
                             }
                         });
         writer.start();
