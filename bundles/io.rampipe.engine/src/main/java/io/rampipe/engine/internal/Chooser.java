@@ -94,6 +94,9 @@ final class Chooser implements Runnable {
 
     /** Returns true if something that is hot was refused for a cause that may pass any moment. */
     private boolean choose() throws IOException {
+        if (keeper.closed()) {
+            return false;
+        }
         Settings s = settings.get();
         List<Hot> unwanted = new ArrayList<>();
         List<Hot> directories = new ArrayList<>();

@@ -1,6 +1,7 @@
 package io.rampipe.engine.internal;
 
 import io.rampipe.api.BusyException;
+import io.rampipe.api.DiskFullException;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
 import io.rampipe.api.PinStrategy;
@@ -109,6 +110,10 @@ final class Keeper {
         pinning.unlock();
     }
 
+    boolean closed() {
+        return closed;
+    }
+
     /** What each strategy, in the configured order, says of a target: an estimate, or a refusal. */
     record Verdict(String strategy, Estimate estimate, Refusal refusal) {}
 
@@ -179,12 +184,12 @@ final class Keeper {
             if (closed) {
                 throw new RefusedException(
                         Refusal.Cause.UNSUPPORTED,
-                        "RamPipe is stopping; nothing is pinned any more");
+                        target + ": RamPipe is stopping, nothing is pinned any more");
             }
             if (syncs.all().isEmpty()) {
                 throw new RefusedException(
                         Refusal.Cause.UNSUPPORTED,
-                        "no syncback is there: what would be pinned could not be written back");
+                        target + ": no syncback is there to write it back");
             }
             Optional<LivePin> over = covering(target.path());
             if (over.isPresent()) {
@@ -500,7 +505,7 @@ final class Keeper {
         try (SyncBack.Last last = sync.begin(pin.record())) {
             unmount(pin, strategy);
             try {
-                SyncBack.Result rest = last.finish();
+                SyncBack.Result rest = finish(last);
                 total = total.plus(rest);
                 account(pin, rest);
             } catch (IOException | RuntimeException e) {
@@ -511,6 +516,21 @@ final class Keeper {
         }
         discard(pin, strategy, sync);
         return total;
+    }
+
+    /**
+     * A full disk is found out before anything there has changed. After another error the new state
+     * may be half there, which is no state to mount over: once more, from the committed log.
+     */
+    private SyncBack.Result finish(SyncBack.Last last) throws IOException {
+        try {
+            return last.finish();
+        } catch (DiskFullException e) {
+            throw e;
+        } catch (IOException e) {
+            log.warn("the last syncback is tried once more: %s", e.getMessage());
+            return last.finish();
+        }
     }
 
     private void unmount(LivePin pin, PinStrategy strategy) throws IOException {
