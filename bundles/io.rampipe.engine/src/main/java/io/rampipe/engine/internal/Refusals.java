@@ -2,9 +2,11 @@ package io.rampipe.engine.internal;
 
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Refusal;
+import java.util.EnumSet;
 import java.util.LinkedHashMap;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 
 /** Which targets were refused, why, and when to ask again. Bounded. Any thread. */
 final class Refusals {
@@ -31,17 +33,23 @@ final class Refusals {
 
     /**
      * @param tries in a row with this cause
+     * @param told causes that are no news any more
      */
-    record Entry(Refusal refusal, int tries, long nextTry) {}
+    record Entry(Refusal refusal, int tries, long nextTry, Set<Refusal.Cause> told) {}
 
-    /** Takes note; returns true if this cause is news for this path. */
+    /**
+     * Takes note; returns true if this cause is news for this path, which it is once until the path
+     * is pinned: causes alternate many times a second while programs open and close a file.
+     */
     synchronized boolean add(FilePath path, Refusal refusal, long now) {
         Entry old = entries.get(path);
-        boolean news = old == null || old.refusal.cause() != refusal.cause();
+        Set<Refusal.Cause> told =
+                old == null ? EnumSet.noneOf(Refusal.Cause.class) : EnumSet.copyOf(old.told);
+        boolean news = told.add(refusal.cause());
         // Passing causes alternate (open, then changed while looking): they are one row of tries.
         boolean inRow = old != null && old.refusal.cause().lasting() == refusal.cause().lasting();
         int tries = inRow ? old.tries + 1 : 1;
-        entries.put(path, new Entry(refusal, tries, now + pause(refusal.cause(), tries)));
+        entries.put(path, new Entry(refusal, tries, now + pause(refusal.cause(), tries), told));
         return news;
     }
 

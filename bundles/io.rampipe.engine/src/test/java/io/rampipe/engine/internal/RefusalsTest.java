@@ -14,11 +14,14 @@ class RefusalsTest {
     private final Refusals refusals = new Refusals();
 
     @Test
-    void aCauseIsNewsOnceUntilItChanges() {
+    void aCauseIsNewsOnceUntilThePathIsPinned() {
         assertTrue(refusals.add(PATH, new Refusal(Refusal.Cause.IN_USE, "open"), 0));
         assertFalse(
                 refusals.add(PATH, new Refusal(Refusal.Cause.IN_USE, "open by another"), SECOND));
-        assertTrue(refusals.add(PATH, new Refusal(Refusal.Cause.TOO_LARGE, "large"), 2 * SECOND));
+        assertTrue(refusals.add(PATH, new Refusal(Refusal.Cause.CHANGED, "changed"), 2 * SECOND));
+        assertFalse(refusals.add(PATH, new Refusal(Refusal.Cause.IN_USE, "open"), 3 * SECOND));
+        refusals.clear(PATH);
+        assertTrue(refusals.add(PATH, new Refusal(Refusal.Cause.IN_USE, "open"), 4 * SECOND));
     }
 
     @Test
