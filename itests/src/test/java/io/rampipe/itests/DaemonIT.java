@@ -16,6 +16,7 @@ import java.io.RandomAccessFile;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
@@ -303,6 +304,30 @@ class DaemonIT {
         disk.mount();
         assertEquals(expected.toString(), Files.readString(log));
         assertEquals("xy", Files.readString(neighbour));
+    }
+
+    @Test
+    void aFileThatItsProgramReplacesIsNeverPinnedAlone() throws Exception {
+        Path neighbour = profile.resolve("held");
+        Path prefs = profile.resolve("prefs");
+        Path fresh = profile.resolve("fresh");
+        Files.writeString(neighbour, "x");
+        daemon.start();
+        try (var held = Files.newOutputStream(neighbour, StandardOpenOption.APPEND)) {
+            // The directory is in use, and to mount over the file would break its program's rename.
+            Await.until(
+                    Duration.ofSeconds(60),
+                    () -> {
+                        Files.writeString(fresh, "saved");
+                        Files.move(fresh, prefs, StandardCopyOption.ATOMIC_MOVE);
+                        return daemon.logText().contains(prefs + " is replaced");
+                    },
+                    () -> "not told: " + daemon.logText());
+            held.write('y');
+            assertFalse(daemon.pinned(prefs));
+        }
+        assertEquals(0, daemon.stop(), daemon::logText);
+        assertEquals("saved", Files.readString(prefs));
     }
 
     @Test
