@@ -13,7 +13,6 @@ public final class Io {
     private static final int SEEK_HOLE = 4;
     private static final int FALLOC_FL_KEEP_SIZE = 1;
     private static final int FALLOC_FL_PUNCH_HOLE = 2;
-    private static final int POSIX_FADV_DONTNEED = 4;
 
     private Io() {}
 
@@ -113,22 +112,12 @@ public final class Io {
         At.check(LibC.fsync(fd.number()), "fsync", fd);
     }
 
-    /** Data, and the metadata needed to read it, are on disk when this returns. */
-    public static void syncData(Fd fd) throws LinuxException {
-        At.check(LibC.fdatasync(fd.number()), "fdatasync", fd);
-    }
-
     /**
      * The whole file system of {@code fd} is on disk when this returns (errors are reported since
      * Linux 5.8).
      */
     public static void syncFileSystem(Fd fd) throws LinuxException {
         At.check(LibC.syncfs(fd.number()), "syncfs", fd);
-    }
-
-    /** Tells the kernel that these cached pages are not needed soon. Never fails. */
-    public static void dropCache(Fd fd, long offset, long length) {
-        LibC.posix_fadvise64(fd.number(), offset, length, POSIX_FADV_DONTNEED);
     }
 
     private static Pointer address(ByteBuffer buffer) {

@@ -47,10 +47,6 @@ final class LibC {
 
     static native int close(int fd);
 
-    static native int dup(int fd);
-
-    static native int pipe2(int[] fds, int flags);
-
     static native int fcntl(int fd, int command, long argument);
 
     static native int ioctl(int fd, long request, Pointer argument);
@@ -71,11 +67,7 @@ final class LibC {
 
     static native int fsync(int fd);
 
-    static native int fdatasync(int fd);
-
     static native int syncfs(int fd);
-
-    static native int posix_fadvise64(int fd, long offset, long length, int advice);
 
     static native int statx(int dir, byte[] path, int flags, int mask, Pointer out);
 
@@ -125,10 +117,6 @@ final class LibC {
     static native int eventfd(int initial, int flags);
 
     static native int getpid();
-
-    static native int kill(int pid, int signal);
-
-    static native int prctl(int option, long a, long b, long c, long d);
 
     static native int fanotify_init(int flags, int eventFlags);
 

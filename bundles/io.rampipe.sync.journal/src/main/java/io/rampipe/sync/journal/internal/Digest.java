@@ -11,7 +11,6 @@ import io.rampipe.linux.Stat;
 final class Digest {
     private long first;
     private long second;
-    private long structure;
     private long newest = Long.MIN_VALUE;
     private int count;
 
@@ -23,7 +22,6 @@ final class Digest {
         h = mix(h ^ (long) s.mode() << 32 ^ s.links());
         h = mix(h ^ nanos(s.modifySeconds(), s.modifyNanos()));
         h = mix(h ^ change(s));
-        structure += mix(mix(mix(parent) + name.hashCode()) ^ s.inode()) + s.mode();
         // The name again, by its characters, so that equal hash codes do not hide a rename.
         long other = h;
         String raw = name.raw();
@@ -53,11 +51,6 @@ final class Digest {
 
     boolean sameAs(Digest other) {
         return first == other.first && second == other.second && count == other.count;
-    }
-
-    /** Whether at least the same files have the same names. */
-    boolean sameNames(Digest other) {
-        return structure == other.structure && count == other.count;
     }
 
     /** Newest change time, nanoseconds since the epoch. */

@@ -237,11 +237,6 @@ public final class JournalSyncBack implements SyncBack {
         return states.computeIfAbsent(pin.id(), id -> new State());
     }
 
-    /** For messages about something that went wrong without consequence. */
-    void tell(String line) {
-        report.accept(line);
-    }
-
     /** Closes all of them. */
     static void closeAll(Collection<Fd> fds) {
         fds.forEach(Fd::close);
