@@ -58,7 +58,7 @@ final class Trouble {
                                     + " to another disk"
                                     + call,
                             e);
-            default -> e;
+            default -> new IOException(what + e.getMessage(), e);
         };
     }
 
