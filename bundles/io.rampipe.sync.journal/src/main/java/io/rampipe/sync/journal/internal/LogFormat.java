@@ -298,6 +298,8 @@ final class LogFormat {
                 "not a type of file");
         check(home == LogRecord.NONE == homeName.isEmpty(), "a home without a name");
         check(home == LogRecord.NONE != staged.isEmpty(), "a file needs one place");
+        // A path could lead through a staged symbolic link.
+        check(staged.isEmpty() || isName(staged), "a staged file is not in the staging directory");
         return new File(id, inode, type, home, homeName, staged);
     }
 
