@@ -7,17 +7,20 @@ import io.rampipe.api.Target;
 import java.io.IOException;
 import java.io.StringReader;
 import java.io.StringWriter;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.time.Instant;
+import java.time.format.DateTimeParseException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
 import java.util.TreeMap;
+import java.util.TreeSet;
 import java.util.function.BiConsumer;
 import java.util.zip.CRC32C;
 
@@ -29,6 +32,7 @@ import java.util.zip.CRC32C;
 final class PinFiles implements PinJournal {
     private static final String SUFFIX = ".pin";
     private static final String VERSION = "1";
+    private static final int MOST_BYTES = 1 << 20;
 
     private final Path directory;
 
@@ -76,6 +80,9 @@ final class PinFiles implements PinJournal {
         try (DirectoryStream<Path> files = Files.newDirectoryStream(directory, "*" + SUFFIX)) {
             for (Path file : files) {
                 try {
+                    if (Files.size(file) > MOST_BYTES) {
+                        throw new IllegalArgumentException("is too large for a record");
+                    }
                     Pin pin =
                             parse(
                                     new String(
@@ -84,7 +91,9 @@ final class PinFiles implements PinJournal {
                         throw new IllegalArgumentException("is the record of another pin");
                     }
                     pins.add(pin);
-                } catch (RuntimeException e) {
+                } catch (IOException e) {
+                    damaged.accept(file, "cannot be read: " + e.getMessage());
+                } catch (IllegalArgumentException e) {
                     damaged.accept(file, e.getMessage());
                 }
             }
@@ -92,9 +101,19 @@ final class PinFiles implements PinJournal {
         return pins;
     }
 
-    static Pin parse(String text) throws IOException {
+    /**
+     * The record that a file contains.
+     *
+     * @throws IllegalArgumentException if it is not a whole record as it was written; nothing else,
+     *     whatever the text
+     */
+    static Pin parse(String text) {
         Properties p = new Properties();
-        p.load(new StringReader(text));
+        try {
+            p.load(new StringReader(text));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
         if (!VERSION.equals(p.getProperty("version"))) {
             throw new IllegalArgumentException(
                     "has version " + p.getProperty("version") + ", not " + VERSION);
@@ -108,22 +127,38 @@ final class PinFiles implements PinJournal {
                 attributes.put(key.substring("attribute.".length()), p.getProperty(key));
             }
         }
+        FilePath target = FilePath.ofRaw(value(p, "target"));
+        if (!target.isAbsolute()) {
+            throw new IllegalArgumentException("has a target that is no absolute path");
+        }
+        Instant since;
+        try {
+            since = Instant.parse(value(p, "since"));
+        } catch (DateTimeParseException e) {
+            throw new IllegalArgumentException("has no time in since", e);
+        }
         return new Pin(
-                p.getProperty("id"),
-                new Target(
-                        FilePath.ofRaw(p.getProperty("target")),
-                        Target.Kind.valueOf(p.getProperty("kind"))),
-                p.getProperty("strategy"),
-                p.getProperty("sync"),
-                p.getProperty("format"),
-                Pin.Step.valueOf(p.getProperty("step")),
-                Instant.parse(p.getProperty("since")),
+                value(p, "id"),
+                new Target(target, Target.Kind.valueOf(value(p, "kind"))),
+                value(p, "strategy"),
+                value(p, "sync"),
+                value(p, "format"),
+                Pin.Step.valueOf(value(p, "step")),
+                since,
                 attributes);
     }
 
-    private static String checksum(Properties p) {
+    private static String value(Properties p, String key) {
+        String value = p.getProperty(key);
+        if (value == null) {
+            throw new IllegalArgumentException("has no " + key);
+        }
+        return value;
+    }
+
+    static String checksum(Properties p) {
         CRC32C crc = new CRC32C();
-        for (String key : new java.util.TreeSet<>(p.stringPropertyNames())) {
+        for (String key : new TreeSet<>(p.stringPropertyNames())) {
             if (!key.equals("checksum")) {
                 crc.update(
                         (key + '=' + p.getProperty(key) + '\0')

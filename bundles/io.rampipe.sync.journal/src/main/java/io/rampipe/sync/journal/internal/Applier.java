@@ -326,7 +326,7 @@ final class Applier implements AutoCloseable {
             return;
         }
         // The number alone may belong to a new file already.
-        if (now != r.inode() || Stat.at(dir, r.name()).isDirectory() != r.isDirectory()) {
+        if (now != r.inode() || !isStill(dir, r)) {
             conflicts.add(r.name() + " was replaced on disk by others and was not removed");
             return;
         }
@@ -347,6 +347,12 @@ final class Applier implements AutoCloseable {
                 throw e;
             }
         }
+    }
+
+    private boolean isStill(Fd dir, Remove r) throws IOException {
+        Stat stat = Stat.at(dir, r.name());
+        return stat.isDirectory() == r.isDirectory()
+                && (known.contains(r.inode()) || r.was().is(stat));
     }
 
     private void place(PlaceDirectory r) throws IOException {
@@ -400,7 +406,8 @@ final class Applier implements AutoCloseable {
         if (now == 0) {
             steps.before("rename a new file in");
             At.renameNoReplace(staging, from, dir, r.name());
-        } else if (now == r.expected() || known.contains(now)) {
+        } else if (known.contains(now)
+                || now == r.expected() && r.was().is(Stat.at(dir, r.name()))) {
             steps.before("rename a new file over");
             At.rename(staging, from, dir, r.name());
         } else {

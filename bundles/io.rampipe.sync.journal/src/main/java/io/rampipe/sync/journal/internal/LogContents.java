@@ -1,5 +1,6 @@
 package io.rampipe.sync.journal.internal;
 
+import io.rampipe.api.FilePath;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.Stat;
 import io.rampipe.sync.journal.internal.LogRecord.Data;
@@ -23,9 +24,17 @@ import java.util.Set;
 /** A whole, undamaged log: its header, and the directories and files it speaks of. */
 record LogContents(Header header, Map<Integer, Directory> directories, Map<Integer, File> files) {
 
-    /** Reads it to its end and checks that it makes sense. Applies nothing. */
+    /**
+     * Reads it to its end and checks that it makes sense. Applies nothing. Uses as much memory as
+     * the log is large, within a small factor.
+     *
+     * @throws DamagedLogException if it is not what was written; nothing else, whatever it contains
+     */
     static LogContents read(Fd fd) throws IOException {
-        LogReader reader = new LogReader(fd);
+        return read(new LogReader(fd));
+    }
+
+    static LogContents read(LogReader reader) throws IOException {
         if (!(reader.next() instanceof Header header)) {
             throw new DamagedLogException("no header");
         }
@@ -50,10 +59,18 @@ record LogContents(Header header, Map<Integer, Directory> directories, Map<Integ
             check(
                     r.id() != LogRecord.ROOT || r.inode() == header.inode(),
                     "another directory than the target's");
+            check(
+                    r.id() == LogRecord.ROOT || !header.file(),
+                    "a directory in the log of a single file");
+            ofThisLog(r.staged());
             use(r.oldParent(), used);
             use(r.newParent(), used);
         } else if (record instanceof File r) {
             check(files.put(r.id(), r) == null, "a file twice");
+            ofThisLog(r.staged());
+            if (r.home() != LogRecord.NONE) {
+                ofTheTarget(r.homeName());
+            }
             use(r.home(), used);
         } else if (record instanceof Size r) {
             regular(r.file());
@@ -66,15 +83,31 @@ record LogContents(Header header, Map<Integer, Directory> directories, Map<Integ
         } else if (record instanceof PlaceDirectory r) {
             staged(r.directory());
         } else if (record instanceof Remove r) {
+            ofTheTarget(r.name());
             use(r.directory(), used);
         } else if (record instanceof PlaceFile r) {
             check(!file(r.file()).staged().isEmpty(), "a file is placed that was not staged");
+            ofTheTarget(r.name());
             use(r.directory(), used);
         } else if (record instanceof FileAttributes r) {
             file(r.file());
         } else if (record instanceof DirectoryAttributes r) {
+            check(!header.file(), "attributes of a directory in the log of a single file");
             use(r.directory(), used);
         }
+    }
+
+    private void ofThisLog(FilePath staged) throws DamagedLogException {
+        check(
+                staged.isEmpty() || staged.raw().startsWith(Staged.prefix(header.sequence())),
+                "a staged file of another log");
+    }
+
+    /** Of a single file's directory nothing else is the log's business. */
+    private void ofTheTarget(FilePath name) throws DamagedLogException {
+        check(
+                !header.file() || name.equals(header.target().name()),
+                "a name beside the single file");
     }
 
     private static void use(int directory, Set<Integer> used) {

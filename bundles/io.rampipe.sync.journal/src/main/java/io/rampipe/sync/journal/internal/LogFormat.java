@@ -15,6 +15,7 @@ import io.rampipe.sync.journal.internal.LogRecord.PlaceDirectory;
 import io.rampipe.sync.journal.internal.LogRecord.PlaceFile;
 import io.rampipe.sync.journal.internal.LogRecord.Remove;
 import io.rampipe.sync.journal.internal.LogRecord.Size;
+import io.rampipe.sync.journal.internal.LogRecord.Was;
 import java.nio.BufferUnderflowException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
@@ -26,7 +27,7 @@ import java.util.TreeMap;
 final class LogFormat {
     static final ByteOrder ORDER = ByteOrder.LITTLE_ENDIAN;
     static final byte[] MAGIC = "RAMPIPE\n".getBytes(StandardCharsets.US_ASCII);
-    static final int VERSION = 1;
+    static final int VERSION = 2;
 
     /** Magic, version, four bytes of zero. */
     static final int PREAMBLE = 16;
@@ -143,6 +144,7 @@ final class LogFormat {
             putPath(out, r.name());
             out.putLong(r.inode());
             out.put(flag(r.isDirectory()));
+            putWas(out, r.was());
         } else if (record instanceof PlaceDirectory r) {
             out.putInt(r.directory());
         } else if (record instanceof PlaceFile r) {
@@ -151,6 +153,7 @@ final class LogFormat {
             putPath(out, r.name());
             out.putLong(r.expected());
             out.put(flag(r.last()));
+            putWas(out, r.was());
         } else if (record instanceof FileAttributes r) {
             out.putInt(r.file());
             putAttributes(out, r.attributes());
@@ -161,6 +164,12 @@ final class LogFormat {
             out.putLong(r.records());
             out.putLong(r.sum());
         }
+    }
+
+    private static void putWas(ByteBuffer out, Was was) {
+        out.putLong(was.size());
+        out.putLong(was.modifySeconds());
+        out.putInt(was.modifyNanos());
     }
 
     private static byte flag(boolean b) {
@@ -223,10 +232,11 @@ final class LogFormat {
             case DATA -> data(in);
             case HOLE -> hole(in);
             case DETACH -> new Detach(number(in));
-            case REMOVE -> new Remove(number(in), name(in), in.getLong(), truth(in));
+            case REMOVE -> new Remove(number(in), name(in), in.getLong(), truth(in), was(in));
             case PLACE_DIRECTORY -> new PlaceDirectory(number(in));
             case PLACE_FILE ->
-                    new PlaceFile(number(in), number(in), name(in), in.getLong(), truth(in));
+                    new PlaceFile(
+                            number(in), number(in), name(in), in.getLong(), truth(in), was(in));
             case FILE_ATTRIBUTES -> new FileAttributes(number(in), attributes(in));
             case DIRECTORY_ATTRIBUTES -> new DirectoryAttributes(number(in), attributes(in));
             case FOOTER -> new Footer(in.getLong(), in.getLong());
@@ -288,6 +298,8 @@ final class LogFormat {
                 "not a type of file");
         check(home == LogRecord.NONE == homeName.isEmpty(), "a home without a name");
         check(home == LogRecord.NONE != staged.isEmpty(), "a file needs one place");
+        // A path could lead through a staged symbolic link.
+        check(staged.isEmpty() || isName(staged), "a staged file is not in the staging directory");
         return new File(id, inode, type, home, homeName, staged);
     }
 
@@ -306,6 +318,14 @@ final class LogFormat {
         long length = offset(in);
         check(length > 0 && offset <= Long.MAX_VALUE - length, "impossible hole");
         return new Hole(file, offset, length);
+    }
+
+    private static Was was(ByteBuffer in) throws DamagedLogException {
+        long size = in.getLong();
+        long seconds = in.getLong();
+        int nanos = nanos(in);
+        check(size >= -1, "impossible size");
+        return new Was(size, seconds, nanos);
     }
 
     private static Attributes attributes(ByteBuffer in) throws DamagedLogException {

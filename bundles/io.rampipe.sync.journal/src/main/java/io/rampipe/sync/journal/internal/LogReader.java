@@ -16,7 +16,7 @@ import java.util.zip.CRC32C;
  * to be whole.
  */
 final class LogReader {
-    private final Fd fd;
+    private final Source source;
     private final long size;
     private final ByteBuffer buffer;
     private final CRC32C crc = new CRC32C();
@@ -26,11 +26,45 @@ final class LogReader {
     private long sum;
     private boolean ended;
 
+    /** Where the bytes of a log come from. */
+    interface Source {
+        long size() throws IOException;
+
+        /** A buffer of that size that {@link #read} can use. */
+        ByteBuffer allocate(int size);
+
+        /** Fills the buffer from that offset, as far as there are bytes; returns their number. */
+        int read(ByteBuffer buffer, long offset) throws IOException;
+
+        static Source of(Fd fd) {
+            return new Source() {
+                @Override
+                public long size() throws IOException {
+                    return Stat.of(fd).size();
+                }
+
+                @Override
+                public ByteBuffer allocate(int size) {
+                    return ByteBuffer.allocateDirect(size);
+                }
+
+                @Override
+                public int read(ByteBuffer buffer, long offset) throws IOException {
+                    return Io.readFully(fd, buffer, offset);
+                }
+            };
+        }
+    }
+
     LogReader(Fd fd) throws IOException {
-        this.fd = fd;
-        this.size = Stat.of(fd).size();
+        this(Source.of(fd));
+    }
+
+    LogReader(Source source) throws IOException {
+        this.source = source;
+        this.size = source.size();
         int most = (int) Math.min(2 * LogFormat.MAX_RECORD, size);
-        this.buffer = ByteBuffer.allocateDirect(most).order(LogFormat.ORDER);
+        this.buffer = source.allocate(most).order(LogFormat.ORDER);
         buffer.limit(0);
         need(LogFormat.PREAMBLE, "the preamble");
         byte[] magic = new byte[LogFormat.MAGIC.length];
@@ -96,7 +130,7 @@ final class LogReader {
             return;
         }
         buffer.compact();
-        position += Io.readFully(fd, buffer, position);
+        position += source.read(buffer, position);
         buffer.flip();
         if (buffer.remaining() < bytes) {
             throw new DamagedLogException("the file ends within " + what);

@@ -1,6 +1,7 @@
 package io.rampipe.sync.journal.internal;
 
 import io.rampipe.api.FilePath;
+import io.rampipe.linux.Stat;
 
 /**
  * What a redo log consists of, in the order in which it is carried out. {@code docs/redo-log.md}
@@ -58,7 +59,7 @@ sealed interface LogRecord {
     /**
      * Anything but a directory.
      *
-     * @param type as in {@link io.rampipe.linux.Stat}
+     * @param type as in {@link Stat}
      * @param home directory in which it has a name before and after; NONE if it is found in the
      *     staging directory
      */
@@ -77,9 +78,42 @@ sealed interface LogRecord {
     /** The directory goes from its old place to the staging directory. */
     record Detach(int directory) implements LogRecord {}
 
-    /** The name goes, if it is still that file; a directory with all that is in it. */
-    record Remove(int directory, FilePath name, long inode, boolean isDirectory)
-            implements LogRecord {}
+    /**
+     * What a file that others may have changed since was like when the log was written. Removing
+     * and replacing do not change these of any other file, so they are good for a log that was
+     * partly applied.
+     *
+     * @param size -1: not to be compared
+     */
+    record Was(long size, long modifySeconds, int modifyNanos) {
+        /** Not to be compared. */
+        static final Was UNKNOWN = new Was(-1, 0, 0);
+
+        static Was of(Stat stat) {
+            return stat.isDirectory()
+                    ? UNKNOWN
+                    : new Was(stat.size(), stat.modifySeconds(), stat.modifyNanos());
+        }
+
+        boolean is(Stat now) {
+            return size < 0
+                    || size == now.size()
+                            && modifySeconds == now.modifySeconds()
+                            && modifyNanos == now.modifyNanos();
+        }
+    }
+
+    /**
+     * The name goes, if it is still that file; a directory with all that is in it.
+     *
+     * @param was of a file
+     */
+    record Remove(int directory, FilePath name, long inode, boolean isDirectory, Was was)
+            implements LogRecord {
+        Remove(int directory, FilePath name, long inode, boolean isDirectory) {
+            this(directory, name, inode, isDirectory, Was.UNKNOWN);
+        }
+    }
 
     /** The directory goes from the staging directory to its new place. */
     record PlaceDirectory(int directory) implements LogRecord {}
@@ -89,9 +123,14 @@ sealed interface LogRecord {
      *
      * @param expected inode that has the name before; 0 if none has
      * @param last whether the name in the staging directory is not needed any more
+     * @param was of the expected one
      */
-    record PlaceFile(int file, int directory, FilePath name, long expected, boolean last)
-            implements LogRecord {}
+    record PlaceFile(int file, int directory, FilePath name, long expected, boolean last, Was was)
+            implements LogRecord {
+        PlaceFile(int file, int directory, FilePath name, long expected, boolean last) {
+            this(file, directory, name, expected, last, Was.UNKNOWN);
+        }
+    }
 
     record FileAttributes(int file, Attributes attributes) implements LogRecord {}
 

@@ -73,7 +73,7 @@ final class PlanWriter implements AutoCloseable {
     private boolean structure;
     private boolean work;
 
-    private record Placement(int file, Dir dir, FilePath name, long expected, boolean last) {}
+    private record Placement(int file, Dir dir, FilePath name, Stat expected, boolean last) {}
 
     private final List<Placement> filePlacements = new ArrayList<>();
 
@@ -573,11 +573,7 @@ final class PlanWriter implements AutoCloseable {
             m.dir().touched = true;
             filePlacements.add(
                     new Placement(
-                            id,
-                            m.dir(),
-                            m.name(),
-                            m.lower() == null ? 0 : m.lower().inode(),
-                            !keep && i == wanted.size() - 1));
+                            id, m.dir(), m.name(), m.lower(), !keep && i == wanted.size() - 1));
         }
     }
 
@@ -594,7 +590,11 @@ final class PlanWriter implements AutoCloseable {
             structure = true;
             log.write(
                     new LogRecord.Remove(
-                            ref(r.dir()), r.name(), r.lower().inode(), r.lower().isDirectory()));
+                            ref(r.dir()),
+                            r.name(),
+                            r.lower().inode(),
+                            r.lower().isDirectory(),
+                            LogRecord.Was.of(r.lower())));
         }
         for (Dir d : plan.directories()) {
             if (d.moved() || d.isNew() && !d.newParent.isNew()) {
@@ -605,7 +605,14 @@ final class PlanWriter implements AutoCloseable {
         for (Placement p : filePlacements) {
             log.write(
                     new LogRecord.PlaceFile(
-                            p.file(), ref(p.dir()), p.name(), p.expected(), p.last()));
+                            p.file(),
+                            ref(p.dir()),
+                            p.name(),
+                            p.expected() == null ? 0 : p.expected().inode(),
+                            p.last(),
+                            p.expected() == null
+                                    ? LogRecord.Was.UNKNOWN
+                                    : LogRecord.Was.of(p.expected())));
         }
         for (Step a : attributes) {
             a.run();

@@ -23,7 +23,7 @@ import org.junit.jupiter.api.io.TempDir;
 
 /** A redo log is read exactly as it was written, or not at all. */
 class RedoLogTest {
-    private static final int MUTATIONS = Integer.getInteger("rampipe.test.mutations", 120_000);
+    private static final int MUTATIONS = Integer.getInteger("rampipe.test.filemutations", 20_000);
     private static final FilePath NONE = FilePath.of("");
 
     @TempDir Path dir;
