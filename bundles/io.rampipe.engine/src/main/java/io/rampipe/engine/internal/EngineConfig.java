@@ -132,6 +132,15 @@ public @interface EngineConfig {
     String checkpoint_interval() default "10s";
 
     @AttributeDefinition(
+            description =
+                    "How long the programs that write to a pinned target may be held still for a checkpoint, if"
+                            + " it does not rest by itself. 0: never; then what never rests is not written until"
+                            + " it does.",
+            min = "0s",
+            max = "5s")
+    String checkpoint_freeze() default "250ms";
+
+    @AttributeDefinition(
             description = "How long a stop goes on trying to unpin what is in use.",
             min = "0s",
             max = "1h")
