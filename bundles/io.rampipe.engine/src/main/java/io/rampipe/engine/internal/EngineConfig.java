@@ -133,6 +133,14 @@ public @interface EngineConfig {
 
     @AttributeDefinition(
             description =
+                    "Other intervals for some targets: patterns as in watch.include, each with a time from 1s"
+                            + " to 1d, such as /home/*/.mozilla=60s, /var/lib/db=2s. The first that matches"
+                            + " decides.",
+            required = false)
+    String[] checkpoint_intervals() default {};
+
+    @AttributeDefinition(
+            description =
                     "How long the programs that write to a pinned target may be held still for a checkpoint, if"
                             + " it does not rest by itself. 0: never; then what never rests is not written until"
                             + " it does.",
