@@ -128,6 +128,7 @@ public final class Engine implements RamPipe {
             Settings next = resolved(Settings.of(config, Memory.total()));
             settings = next;
             chooser.refusals().clear();
+            keeper.settingsChanged();
             syncs.all().forEach(this::recover);
             changed();
             log.info("new settings are in force");

@@ -17,6 +17,10 @@ import io.rampipe.linux.LinuxException;
 import java.io.IOException;
 import java.security.SecureRandom;
 import java.time.Duration;
+import java.time.Instant;
+import java.time.LocalTime;
+import java.time.ZoneId;
+import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -42,6 +46,9 @@ final class Keeper {
 
     private static final long FIRST_PAUSE = 1_000_000_000L;
     private static final int MOST_DOUBLINGS = 6;
+
+    /** Between two freezes programs run for so many times as long as they were held. */
+    private static final int LEAST_FREE = 20;
 
     private final Supplier<Settings> settings;
     private final Strategies<PinStrategy> strategies;
@@ -278,7 +285,7 @@ final class Keeper {
                     Refusal.Cause.ERROR, "cannot pin " + target + ": " + e.getMessage(), e);
         }
         LivePin pin = new LivePin(record, key, manual, rate, LivePin.State.PINNED);
-        pin.nextCheckpoint = System.nanoTime() + settings.get().checkpointInterval();
+        pin.nextCheckpoint = System.nanoTime() + interval(pin);
         pins.add(pin);
         watch(pin);
         changed.run();
@@ -405,7 +412,7 @@ final class Keeper {
         pin.state(LivePin.State.SYNCING, pin.problem());
         long start = System.nanoTime();
         long dirty = sync.dirty(pin.record()).bytes();
-        SyncBack.Result result = sync.checkpoint(pin.record());
+        SyncBack.Result result = sync.checkpoint(pin.record(), allowance());
         if (result.consistent()) {
             absorbed.addAndGet(dirty);
             account(pin, result);
@@ -414,18 +421,80 @@ final class Keeper {
             pin.state(before == LivePin.State.BUSY ? before : LivePin.State.PINNED, "");
             if (result.files() > 0) {
                 log.info(
-                        "synced %s: %s in %d files, in %s; it stays pinned",
+                        "synced %s: %s in %d files, in %s%s; it stays pinned",
                         pin,
                         Units.bytes(result.bytes()),
                         result.files(),
-                        Units.duration(Duration.ofNanos(System.nanoTime() - start)));
+                        Units.duration(Duration.ofNanos(System.nanoTime() - start)),
+                        result.held().isZero()
+                                ? ""
+                                : " (its programs were held for "
+                                        + Units.duration(result.held())
+                                        + ")");
             }
+            pin.nextCheckpoint = next(pin, start, result.held());
         } else {
             pin.setbacks++;
-            pin.state(before, "it does not rest long enough to be written at one moment");
+            pin.state(before, unrest(pin, result));
+            pin.nextCheckpoint = System.nanoTime() + pauseAfterUnrest(pin, result.held());
         }
-        pin.nextCheckpoint = System.nanoTime() + pause(pin);
         return result;
+    }
+
+    /** Nanoseconds between two checkpoints. */
+    long interval(LivePin pin) {
+        return settings.get().checkpointIntervals().of(pin.record().target().path());
+    }
+
+    /** Intervals may have become shorter. */
+    void settingsChanged() {
+        for (LivePin pin : pins) {
+            long due = System.nanoTime() + interval(pin);
+            if (pin.setbacks == 0 && pin.nextCheckpoint - due > 0) {
+                pin.nextCheckpoint = due;
+            }
+        }
+    }
+
+    /** A copy of what changed may take half of the memory that the machine can spare. */
+    private SyncBack.Allowance allowance() {
+        Settings s = settings.get();
+        return new SyncBack.Allowance(
+                Duration.ofNanos(s.checkpointFreeze()),
+                Math.max(0, (Memory.available() - s.memoryReserve()) / 2));
+    }
+
+    /**
+     * What changed right after a checkpoint's beginning has to be on disk within the interval: the
+     * next one begins so much earlier as it will take.
+     */
+    private long next(LivePin pin, long start, Duration held) {
+        long interval = interval(pin);
+        long took = System.nanoTime() - start;
+        return Math.max(
+                start + interval - Math.min(interval / 2, 2 * took),
+                System.nanoTime() + LEAST_FREE * held.toNanos());
+    }
+
+    private static String unrest(LivePin pin, SyncBack.Result result) {
+        long since = pin.lastSync() == 0 ? pin.record().since().toEpochMilli() : pin.lastSync();
+        LocalTime time =
+                LocalTime.ofInstant(
+                        Instant.ofEpochMilli(since).truncatedTo(ChronoUnit.SECONDS),
+                        ZoneId.systemDefault());
+        return "the disk has what it was like at "
+                + time
+                + ", because since then it never rested: "
+                + (result.why().isEmpty()
+                        ? "programs write all the time, and checkpoint.freeze = 0 forbids to hold them"
+                        : result.why());
+    }
+
+    /** Soon, but programs run at least most of the time. */
+    private long pauseAfterUnrest(LivePin pin, Duration held) {
+        long pause = FIRST_PAUSE << Math.min(MOST_DOUBLINGS, pin.setbacks - 1);
+        long interval = Math.max(FIRST_PAUSE, interval(pin));
+        return Math.max(Math.min(interval, pause), LEAST_FREE * held.toNanos());
     }
 
     private void fail(LivePin pin, Exception e) {
@@ -467,7 +536,7 @@ final class Keeper {
 
     /** The interval; sooner at first after a setback, then ever later up to a minute. */
     private long pause(LivePin pin) {
-        long interval = settings.get().checkpointInterval();
+        long interval = interval(pin);
         return pin.setbacks == 0
                 ? interval
                 : Math.min(
