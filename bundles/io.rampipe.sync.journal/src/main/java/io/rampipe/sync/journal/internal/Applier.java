@@ -77,6 +77,7 @@ final class Applier implements AutoCloseable {
     private boolean syncAll;
     private long bytes;
     private int removed;
+    private boolean moving;
     private int currentFile = LogRecord.NONE;
     private Opened current;
 
@@ -149,6 +150,14 @@ final class Applier implements AutoCloseable {
     /** Files that were to be changed in place and are not there any more. */
     Set<Integer> lost() {
         return lost;
+    }
+
+    /**
+     * Whether a directory has left its place: from then on an overlay that has renamed it does not
+     * find it any more.
+     */
+    boolean moving() {
+        return moving;
     }
 
     /** Bytes of data written. */
@@ -312,7 +321,16 @@ final class Applier implements AutoCloseable {
 
     private void detach(Detach r) throws IOException {
         Directory d = log.directories().get(r.directory());
-        if (d.oldParent() == LogRecord.NONE || inode(staging, d.staged()) == d.inode()) {
+        if (d.oldParent() == LogRecord.NONE) {
+            return;
+        }
+        if (!moving) {
+            // A disk that fails shows it here, where the overlay can still be put back.
+            closeCurrent();
+            makeDurable();
+            moving = true;
+        }
+        if (inode(staging, d.staged()) == d.inode()) {
             return;
         }
         Fd target = d.newParent() == LogRecord.NONE ? null : directory(d.newParent());
