@@ -3,6 +3,7 @@ package io.rampipe.engine.internal;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Units;
 import io.rampipe.linux.At;
+import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.MountInfo;
@@ -12,6 +13,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
 
 /**
  * The tmpfs that holds everything pinned. Its pages are used as they are written, and its size can
@@ -58,6 +60,23 @@ final class ThinPool {
         open = true;
     }
 
+    /** Goes on with the one that an earlier daemon has left, if there is one. */
+    synchronized void takeOver() throws IOException {
+        if (mounted()) {
+            open();
+        }
+    }
+
+    /** Names in it: those of pins, and whatever else somebody put there. */
+    synchronized List<FilePath> names() throws IOException {
+        if (!mounted()) {
+            return List.of();
+        }
+        try (Fd pool = At.open(path, At.O_RDONLY | At.O_DIRECTORY)) {
+            return At.list(pool);
+        }
+    }
+
     private boolean mounted() throws IOException {
         return MountInfo.all().stream()
                 .anyMatch(m -> m.path().equals(path) && m.source().equals(SOURCE));
@@ -101,21 +120,42 @@ final class ThinPool {
         return path.resolve(id);
     }
 
+    /** Whether a pin's directory is a directory with nothing in it. */
+    boolean isEmpty(String id) throws IOException {
+        try (Fd pool = At.open(path, At.O_RDONLY | At.O_DIRECTORY);
+                Fd directory = At.openDirectory(pool, FilePath.of(id))) {
+            return At.list(directory).isEmpty();
+        } catch (LinuxException e) {
+            if (e.is(Errno.ENOTDIR, Errno.ELOOP)) {
+                return false;
+            }
+            throw e;
+        }
+    }
+
     /** Removes a pin's empty directory, if it is still there. */
     void release(String id) throws LinuxException {
         try (Fd pool = At.open(path, At.O_RDONLY | At.O_DIRECTORY)) {
             At.rmdir(pool, FilePath.of(id));
         } catch (LinuxException e) {
-            if (!e.is(io.rampipe.linux.Errno.ENOENT)) {
+            if (!e.is(Errno.ENOENT)) {
                 throw e;
             }
         }
     }
 
-    /** Unmounts it if it is mounted; all its pins must be gone. */
+    /**
+     * Unmounts it if it is mounted.
+     *
+     * @throws IOException if anything is left in it, which would be lost
+     */
     synchronized void unmount() throws IOException {
-        open = false;
         if (mounted()) {
+            List<FilePath> left = names();
+            if (!left.isEmpty()) {
+                throw new IOException(path + " still has " + left + ", which may be nowhere else");
+            }
+            open = false;
             Mounts.unmount(Fd.CWD, path);
         }
     }
