@@ -86,7 +86,7 @@ sub find_redirects {
         if (RamPipe::Upper::is_opaque($sub)) {
             undef $redirect;
         } elsif (defined $redirect) {
-            $below = $self->lower($redirect =~ m{^/} ? $self->{root} : $lower, $redirect);
+            $below = $self->redirected($sub, $redirect =~ m{^/} ? $self->{root} : $lower, $redirect, $lower, $name);
         } elsif ($lower) {
             $below = $self->lower($lower, $name);
         }
@@ -97,6 +97,19 @@ sub find_redirects {
         $self->find_redirects($sub, $below);
     }
     return;
+}
+
+# The directory on disk that a renamed one is: where its redirect leads. Unless an earlier
+# run was cut short when it had applied everything already: then it is at its new place,
+# and another may be where it was. Which it was copied up from tells.
+sub redirected {
+    my ($self, $sub, $from, $redirect, $parent, $name) = @_;
+    my $before = $self->lower($from, $redirect);
+    my $origin = RamPipe::Upper::origin($sub);
+    my $below  = defined $origin && eval { stat_of(open_handle($self->{place}{disk}{root}, $origin, O_PATH)) };
+    return $before if !$below || $before && $before->{inode} == $below->{inode};
+    my $after = $parent && $self->lower($parent, $name);
+    return $after && $after->{inode} == $below->{inode} ? $after : $before;
 }
 
 # A directory on disk by its path there, or undef if there is none.
