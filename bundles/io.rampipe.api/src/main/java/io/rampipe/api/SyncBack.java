@@ -1,6 +1,7 @@
 package io.rampipe.api;
 
 import java.io.IOException;
+import java.time.Duration;
 import java.util.Collection;
 import java.util.List;
 import java.util.Optional;
@@ -24,14 +25,29 @@ public interface SyncBack {
      *
      * @return what was done; {@link Result#consistent} is false if the target did not rest long
      *     enough for a copy at one moment, in which case nothing was written
-     * @throws IOException with the disk as before or as after; a full disk says so ({@link
-     *     DiskFullException})
+     * @throws IOException with the disk as before or as after, or between the two with all that is
+     *     missing in a committed redo log, which the next syncback finishes; what is in RAM is
+     *     right in each case. The message names the cause and what to do. A full disk says so
+     *     ({@link DiskFullException})
      */
     Result checkpoint(Pin pin) throws IOException;
 
     /**
+     * The same with means for targets that do not rest by themselves.
+     *
+     * @return {@link Result#consistent} is false if they did not suffice; then {@link Result#why}
+     *     tells the cause
+     */
+    default Result checkpoint(Pin pin, Allowance allowance) throws IOException {
+        return checkpoint(pin);
+    }
+
+    /**
      * Begins the last syncback of a pin, before its mount is taken away: holds those who would open
-     * the files on disk meanwhile.
+     * the files on disk meanwhile, and keeps room on the disk for what is still to be written, so
+     * that a full disk is found out while the mount is there.
+     *
+     * @throws DiskFullException if there is no such room; nothing changed
      */
     Last begin(Pin pin) throws IOException;
 
@@ -66,12 +82,29 @@ public interface SyncBack {
         /**
          * Called after the mount is gone: writes what is still missing. Returns with all of it
          * durable. (The mount is not to be put back while this is open, unless it fails: who waits
-         * to open a file has found the one on disk already, and would go on beside the mount.)
+         * to open a file has found the one on disk already, and would go on beside the mount.) May
+         * be called again after an exception.
+         *
+         * @throws UnfinishedException if the mount must not be put back any more
+         * @throws IOException otherwise: the mount may be put back; whatever has changed on disk is
+         *     covered by what is in RAM
          */
         Result finish() throws IOException;
 
         @Override
         void close();
+    }
+
+    /**
+     * What a checkpoint may take.
+     *
+     * @param freeze how long the programs that write to the target may be held at a time; zero:
+     *     never
+     * @param memory bytes of RAM for a copy of what changed
+     */
+    record Allowance(Duration freeze, long memory) {
+        /** No freeze, and little memory. */
+        public static final Allowance NO_FREEZE = new Allowance(Duration.ZERO, 64 << 20);
     }
 
     /**
@@ -81,16 +114,33 @@ public interface SyncBack {
      * @param files files and directories changed on disk
      * @param bytes file data changed on disk
      * @param written bytes written to the disk altogether, redo log included
+     * @param held how long programs were held
+     * @param why if it is not consistent, why not, for people; empty if that is all there is to say
      */
-    record Result(boolean consistent, int files, long bytes, long written) {
+    record Result(
+            boolean consistent, int files, long bytes, long written, Duration held, String why) {
         public static final Result NOT_AT_REST = new Result(false, 0, 0, 0);
+
+        public Result(boolean consistent, int files, long bytes, long written) {
+            this(consistent, files, bytes, written, Duration.ZERO, "");
+        }
+
+        public Result held(Duration time) {
+            return new Result(consistent, files, bytes, written, time, why);
+        }
+
+        public Result because(String cause) {
+            return new Result(consistent, files, bytes, written, held, cause);
+        }
 
         public Result plus(Result other) {
             return new Result(
                     consistent && other.consistent,
                     files + other.files,
                     bytes + other.bytes,
-                    written + other.written);
+                    written + other.written,
+                    held.plus(other.held),
+                    why.isEmpty() ? other.why : why);
         }
     }
 

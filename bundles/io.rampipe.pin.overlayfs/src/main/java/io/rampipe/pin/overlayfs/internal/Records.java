@@ -40,6 +40,7 @@ final class Records {
                                 clock.instant(),
                                 Map.of())
                         .with(Pin.UPPER, pool.resolve(PoolDirectory.UPPER).raw())
+                        .with(Pin.BASELINE, pool.resolve(PoolDirectory.BASELINE).raw())
                         .with(Pin.WORK, pool.resolve(PoolDirectory.WORK).raw())
                         .with(Pin.LOWER_DEVICE, Stat.deviceText(stat.device()))
                         .with(Pin.LOWER_INODE, Long.toUnsignedString(stat.inode()));
