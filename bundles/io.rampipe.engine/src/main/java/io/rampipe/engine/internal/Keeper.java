@@ -436,6 +436,9 @@ final class Keeper {
         } else {
             pin.setbacks++;
             pin.state(before, unrest(pin, result));
+            log.debug(
+                    "%s: %s; its programs were held for %s",
+                    pin, pin.problem(), Units.duration(result.held()));
             pin.nextCheckpoint = System.nanoTime() + pauseAfterUnrest(pin, result.held());
         }
         return result;
