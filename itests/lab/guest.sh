@@ -16,7 +16,7 @@ client() {
 # Starts the daemon for /mnt/lab, checkpointing every $1 s, and waits until it has recovered.
 start_daemon() {
     mkdir -p /run/conf
-    printf 'watch.directories = /mnt/lab\ncheckpoint.interval = %ds\npool.size = 64M\n' "$1" >/run/conf/rampipe.cfg
+    printf 'watch.directories = /mnt/lab\ncheckpoint.interval = %ds\npool.size = 64M\ncheckpoint.freeze = 2s\n' "$1" >/run/conf/rampipe.cfg
     distribution/target/rampipe/bin/rampiped --conf /run/conf --runtime /run/rampipe --state /run/state \
         > >(while IFS= read -r line; do echo "$line" >>"$LAB_OUT/daemon.log"; done) 2>&1 &
     daemon=$!
