@@ -133,9 +133,9 @@ class CheckpointTest {
                 what -> {
                     try {
                         in(
-                                "echo "
+                                "echo \""
                                         + what
-                                        + " > d/x; if [ -e new ]; then mv new newer; fi; echo >> small; rm -f big");
+                                        + "\" > d/x; if [ -e new ]; then mv new newer; fi; echo >> small; rm -f big");
                     } catch (IOException e) {
                         throw new UncheckedIOException(e);
                     }
