@@ -98,6 +98,8 @@ final class Sync {
             disk = place.disk().shown();
             LowerFiles lower = held == null ? new LowerFiles(place.stat().device()) : held;
             long sequence = finishPending(place, staging, lower, mounted);
+            // Before files are looked at: those that are linked there change with it.
+            removeLeftovers(staging);
             Planner plan = new Planner(place, upper, memory, mapped, mounted);
             if (hold == null) {
                 plan.look();
@@ -138,6 +140,7 @@ final class Sync {
     private void takeHeld(Planner plan, Disk.Place place, LowerFiles lower, Hold hold)
             throws IOException {
         try (Freeze freeze = hold.begin()) {
+            capture.onlyWhile(freeze::held);
             clean = clock.now();
             plan.look();
             if (!freeze.held()) {
@@ -151,6 +154,8 @@ final class Sync {
                 throw new MovingException(
                         all ? pin.target().toString() : "more than there is room for in RAM");
             }
+        } finally {
+            capture.onlyWhile(() -> true);
         }
     }
 
@@ -188,6 +193,7 @@ final class Sync {
                 try (Applier applier = new Applier(place, staging.fd(), lower, contents, steps)) {
                     apply(applier, fd, waits);
                     reports.addAll(applier.conflicts());
+                    waits |= applier.skipped();
                 }
                 memory.applied(header.sequence());
             }
@@ -211,6 +217,9 @@ final class Sync {
     }
 
     private void apply(Applier applier, Fd log, boolean dataOnly) throws IOException {
+        if (upper.wholeDirectory()) {
+            applier.onlyWhatIsStillIn(upper.root());
+        }
         try {
             applier.apply(log, dataOnly);
         } finally {
@@ -228,7 +237,6 @@ final class Sync {
             throws IOException {
         boolean deferred = mounted && plan.moves();
         Staged names = new Staged(sequence);
-        removeLeftovers(staging);
         try (LogFile log = new LogFile(staging)) {
             LogWriter writer = new LogWriter(log::open, steps);
             try (PlanWriter out =
@@ -351,6 +359,7 @@ final class Sync {
         deferred = contents.header().deferred();
         try (Applier applier = new Applier(place, staging.fd(), lower, contents, steps)) {
             apply(applier, log.open(), deferred);
+            deferred |= applier.skipped();
             patched = applier.bytes();
             for (int id : applier.lost()) {
                 if (out.node(id) != null) {
