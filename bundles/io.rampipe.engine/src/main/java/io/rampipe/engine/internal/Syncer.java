@@ -86,7 +86,12 @@ final class Syncer {
             } catch (RuntimeException e) {
                 log.error("writing back failed; it goes on in a second", e);
             }
-            if (keeper.pins().isEmpty() && !keeper.frozen()) {
+            boolean idle = keeper.pins().isEmpty() && !keeper.frozen();
+            if (stopped) {
+                // Waiting for a pin's lock uses up the permit by which stop() ends the parking.
+                return;
+            }
+            if (idle) {
                 LockSupport.park(this);
             } else {
                 LockSupport.parkNanos(this, untilNext());
