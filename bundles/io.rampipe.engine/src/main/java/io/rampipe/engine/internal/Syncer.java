@@ -86,12 +86,11 @@ final class Syncer {
             } catch (RuntimeException e) {
                 log.error("writing back failed; it goes on in a second", e);
             }
-            boolean idle = keeper.pins().isEmpty() && !keeper.frozen();
             if (stopped) {
-                // Waiting for a pin's lock uses up the permit by which stop() ends the parking.
+                // The call that wakes this thread may have woken it while it waited for a lock.
                 return;
             }
-            if (idle) {
+            if (keeper.pins().isEmpty() && !keeper.frozen()) {
                 LockSupport.park(this);
             } else {
                 LockSupport.parkNanos(this, untilNext());

@@ -237,6 +237,7 @@ final class Sync {
             throws IOException {
         boolean deferred = mounted && plan.moves();
         Staged names = new Staged(sequence);
+        Room.giveUp(staging);
         try (LogFile log = new LogFile(staging)) {
             LogWriter writer = new LogWriter(log::open, steps);
             try (PlanWriter out =
@@ -281,7 +282,9 @@ final class Sync {
             }
         }
         staging.discard(false);
-        staging.removeStaged(keep);
+        String kept = keep;
+        staging.removeStaged(
+                n -> !Room.isReserve(n) && (kept.isEmpty() || !n.raw().startsWith(kept)));
     }
 
     private LogRecord.Header header(long sequence, boolean deferred) {
