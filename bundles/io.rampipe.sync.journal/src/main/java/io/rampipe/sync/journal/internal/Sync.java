@@ -140,6 +140,7 @@ final class Sync {
     private void takeHeld(Planner plan, Disk.Place place, LowerFiles lower, Hold hold)
             throws IOException {
         try (Freeze freeze = hold.begin()) {
+            capture.onlyWhile(freeze::held);
             clean = clock.now();
             plan.look();
             if (!freeze.held()) {
@@ -153,6 +154,8 @@ final class Sync {
                 throw new MovingException(
                         all ? pin.target().toString() : "more than there is room for in RAM");
             }
+        } finally {
+            capture.onlyWhile(() -> true);
         }
     }
 
