@@ -34,6 +34,8 @@ public final class JournalSyncBack implements SyncBack {
     /** How long to wait before each further attempt at a copy during which nothing changes. */
     private static final int[] PAUSES_IN_MS = {0, 20, 60, 120};
 
+    private static final int LITTLE_WHILE_IN_MS = 5;
+
     /** Coarse change times have the granularity of the timer interrupt: at most 10 ms. */
     private static final long COARSE_NANOS = 20_000_000;
 
@@ -137,6 +139,13 @@ public final class JournalSyncBack implements SyncBack {
         // What is mapped since then shows in the times, with the first write at the latest.
         if (!state.wasMapped && last != null && now.sameAs(last)) {
             return new Result(true, 0, 0, 0);
+        }
+        if (state.restless) {
+            // Looking at all processes is dear; most likely it has not come to rest.
+            pause(LITTLE_WHILE_IN_MS);
+            if (!upper.digest().sameAs(now)) {
+                return Result.NOT_AT_REST;
+            }
         }
         Set<Long> mapped = MappedFiles.of(pin.id()).inodes();
         if (!upper.digest().sameAs(now)) {
