@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.Collection;
 import java.util.List;
+import java.util.Optional;
 import org.osgi.annotation.versioning.ConsumerType;
 
 /**
@@ -52,6 +53,15 @@ public interface SyncBack {
 
     /** What is not on disk yet, cheaply (no file data is read): an upper bound. */
     Dirty dirty(Pin pin) throws IOException;
+
+    /**
+     * Stands for the pin's changes as they are now: as long as it stays the same, whichever process
+     * asks, nothing has changed in RAM. No file data is read.
+     *
+     * @return empty if that cannot be told, or if there is something to be done that is put off
+     *     until the pin's end
+     */
+    Optional<String> version(Pin pin) throws IOException;
 
     /** Forgets what it remembers of a pin that is gone. */
     void forget(Pin pin);

@@ -241,6 +241,7 @@ public final class Engine implements RamPipe {
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
     void addStrategy(PinStrategy strategy, ServiceReference<PinStrategy> reference) {
         strategies.add(strategy, reference);
+        keeper.adoptStrays(strategy, strategies.nameOf(strategy));
         changed();
     }
 
@@ -667,6 +668,7 @@ public final class Engine implements RamPipe {
         if (!sense.watching() && !sourceProblem.isEmpty()) {
             problems.add(sourceProblem);
         }
+        problems.addAll(keeper.leftovers());
         long dirty = 0;
         for (LivePin pin : keeper.pins()) {
             dirty += keeper.dirty(pin).map(SyncBack.Dirty::bytes).orElse(0L);

@@ -58,6 +58,7 @@ final class Keeper {
     private final ThinPool pool;
     private final PinFiles journal;
     private final FormatterLogger log;
+    private final Leftovers leftovers;
     private final SecureRandom random = new SecureRandom();
     private final List<LivePin> pins = new CopyOnWriteArrayList<>();
     private final ReentrantLock pinning = new ReentrantLock();
@@ -83,6 +84,7 @@ final class Keeper {
         this.pool = pool;
         this.journal = journal;
         this.log = log;
+        this.leftovers = new Leftovers(pool, journal, log);
     }
 
     /**
@@ -97,6 +99,11 @@ final class Keeper {
 
     List<LivePin> pins() {
         return pins;
+    }
+
+    /** What earlier daemons have left and people have to look at. */
+    List<String> leftovers() {
+        return leftovers.problems();
     }
 
     long written() {
@@ -647,16 +654,23 @@ final class Keeper {
         SyncBack sync = syncOf(pin);
         SyncBack.Result total = new SyncBack.Result(true, 0, 0, 0);
         boolean mounted = strategy.mounted(pin.record());
-        // Whoever opens a file while the rest is written has to wait: let it be little.
+        Optional<String> settled = Optional.empty();
+        // Whoever opens a file while the rest is written has to wait: let it be little, and best
+        // nothing at all, for the daemon may die between the unmounting and the writing.
         for (int round = 0; round < UNPIN_ROUNDS && strategy.mounted(pin.record()); round++) {
+            Optional<String> before = sync.version(pin.record());
             SyncBack.Result live = checkpointLocked(pin);
             total = live.consistent() ? total.plus(live) : total;
-            if (live.consistent() && sync.dirty(pin.record()).bytes() < LITTLE) {
+            settled = live.consistent() ? before : Optional.empty();
+            if (settled.isPresent() && settled.equals(sync.version(pin.record()))) {
+                break;
+            }
+            if (live.consistent() && round > 0 && sync.dirty(pin.record()).bytes() < LITTLE) {
                 break;
             }
         }
         try (SyncBack.Last last = sync.begin(pin.record())) {
-            unmount(pin, strategy);
+            unmount(pin, strategy, sync, settled);
             try {
                 SyncBack.Result rest = finish(pin, last);
                 total = total.plus(rest);
@@ -724,14 +738,17 @@ final class Keeper {
         }
     }
 
-    private void unmount(LivePin pin, PinStrategy strategy) throws IOException {
+    private void unmount(LivePin pin, PinStrategy strategy, SyncBack sync, Optional<String> settled)
+            throws IOException {
         if (!strategy.mounted(pin.record())) {
             step(pin, pin.record().at(Pin.Step.UNMOUNTING));
             return;
         }
-        step(pin, pin.record().at(Pin.Step.UNMOUNTING));
         sense.unpinned(pin);
         try {
+            Pin next = pin.record().at(Pin.Step.UNMOUNTING);
+            boolean still = settled.isPresent() && settled.equals(sync.version(pin.record()));
+            step(pin, still ? next.with(Pin.SETTLED, settled.get()) : next);
             strategy.unmount(pin.record());
         } catch (IOException | RuntimeException e) {
             if (strategy.mounted(pin.record())) {
@@ -742,7 +759,8 @@ final class Keeper {
         }
     }
 
-    private void step(LivePin pin, Pin next) throws IOException {
+    private void step(LivePin pin, Pin to) throws IOException {
+        Pin next = to.step() == Pin.Step.UNMOUNTING ? to : to.without(Pin.SETTLED);
         journal.write(next);
         pin.record(next);
     }
@@ -788,22 +806,27 @@ final class Keeper {
     }
 
     /**
-     * Reads what an earlier daemon left; {@link #adopt} goes on with it once the strategies are
-     * there.
+     * Takes the records that an earlier daemon left; {@link #adopt} goes on with them once the
+     * strategies are there.
      */
     void load() throws IOException {
-        List<Pin> records =
-                journal.load(
-                        (file, problem) ->
-                                log.error(
-                                        "the pin record %s %s; it is left where it is: see rampipe-rescue",
-                                        file, problem));
-        for (Pin record : records) {
-            LivePin pin =
-                    new LivePin(record, random.nextLong() | 1, false, 0, LivePin.State.ORPHANED);
-            pin.state(LivePin.State.ORPHANED, "left by an earlier daemon");
-            pins.add(pin);
+        leftovers.records().forEach(this::orphan);
+    }
+
+    /** Makes pins of what a strategy finds without a record, before it is used. */
+    void adoptStrays(PinStrategy strategy, String name) {
+        pinning.lock();
+        try {
+            leftovers.strays(strategy, name).forEach(this::orphan);
+        } finally {
+            pinning.unlock();
         }
+    }
+
+    private void orphan(Pin record) {
+        LivePin pin = new LivePin(record, random.nextLong() | 1, false, 0, LivePin.State.ORPHANED);
+        pin.state(LivePin.State.ORPHANED, "left by an earlier daemon");
+        pins.add(pin);
     }
 
     /**
@@ -840,22 +863,25 @@ final class Keeper {
         SyncBack sync = syncOf(pin);
         Pin record = pin.record();
         if (strategy.mounted(record)) {
-            step(pin, record.at(Pin.Step.PINNED));
+            Pin next = record.at(Pin.Step.PINNED);
+            // Nobody has looked yet whether programs slipped past it while it was being made.
+            boolean unsure = record.step() == Pin.Step.MOUNTING;
+            step(pin, unsure ? next.with(Pin.BYPASSED, "") : next);
             pin.rate(settings.get().pinRate());
+            pin.nextCheckpoint = System.nanoTime();
             pin.state(LivePin.State.PINNED, "");
             watch(pin);
             log.info("took over %s from an earlier daemon", pin);
             return;
         }
-        boolean used = record.step() == Pin.Step.PINNED || record.step() == Pin.Step.UNMOUNTING;
-        if (used) {
-            // Nothing covers the target any more, so what is in RAM can only go to disk.
+        // Nothing covers the target any more, so what is in RAM can only go to disk.
+        if (Leftovers.unwritten(record, sync)) {
             try (SyncBack.Last last = sync.begin(record)) {
                 account(pin, last.finish());
                 recovered(pin);
             }
-            step(pin, record.at(Pin.Step.DISCARDING));
         }
+        step(pin, record.at(Pin.Step.DISCARDING));
         discard(pin, strategy, sync);
         log.info("finished what an earlier daemon had begun with %s", pin);
     }

@@ -14,6 +14,7 @@ import java.time.Duration;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
@@ -284,6 +285,23 @@ public final class JournalSyncBack implements SyncBack {
                 // What has been seen will do.
             }
             return new Dirty(files[0], bytes[0], files[0] == 0 ? 0 : oldest[0]);
+        }
+    }
+
+    @Override
+    public Optional<String> version(Pin pin) throws IOException {
+        try (UpperLayer upper = UpperLayer.of(pin);
+                Disk.Place place = Disk.find(Disk.Identity.of(pin), steps);
+                StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
+            Sync.Clean clean = clean(upper);
+            Digest digest = upper.digest();
+            boolean told =
+                    digest.newest() < clean.settled()
+                            && MappedFiles.of(pin.id()).inodes().isEmpty()
+                            && !staging.hasLog();
+            return told ? Optional.of(digest.text()) : Optional.empty();
+        } catch (MovingException e) {
+            return Optional.empty();
         }
     }
 

@@ -377,25 +377,32 @@ final class PlanWriter implements AutoCloseable {
 
     private Opened open(Node n, Name home, FilePath link) throws IOException {
         try {
-            if (!link.isEmpty()) {
-                return lower.open(staging.fd(), link, n.lower.inode(), place.stat().mount(), true)
-                        .orElse(null);
-            }
-            try (Fd dir = lowerDirectory(home.dir())) {
-                Optional<Opened> found =
-                        lower.open(dir, home.name(), n.lower.inode(), place.stat().mount(), true);
-                if (found.isEmpty()) {
-                    throw new IOException(
-                            home.name() + " was replaced on disk while being compared");
-                }
-                return found.get();
-            }
+            return open(n, home, link, true);
         } catch (LinuxException e) {
             if (e.is(Errno.ETXTBSY)) {
                 // It is being run from disk: it gets a successor.
                 return null;
             }
+            if (e.is(Errno.EROFS)) {
+                // If nothing has changed, nothing needs to be written.
+                return open(n, home, link, false);
+            }
             throw e;
+        }
+    }
+
+    private Opened open(Node n, Name home, FilePath link, boolean write) throws IOException {
+        if (!link.isEmpty()) {
+            return lower.open(staging.fd(), link, n.lower.inode(), place.stat().mount(), write)
+                    .orElse(null);
+        }
+        try (Fd dir = lowerDirectory(home.dir())) {
+            Optional<Opened> found =
+                    lower.open(dir, home.name(), n.lower.inode(), place.stat().mount(), write);
+            if (found.isEmpty()) {
+                throw new IOException(home.name() + " was replaced on disk while being compared");
+            }
+            return found.get();
         }
     }
 
@@ -469,7 +476,8 @@ final class PlanWriter implements AutoCloseable {
             throws IOException {
         // A link that was just made has changed the change time.
         if (lower.links() == n.lower.links() && !image.comparedWith(lower)) {
-            throw new MovingException(n.names.get(0).name() + " on disk");
+            throw new MovingException(
+                    (n.names.isEmpty() ? below : n.names.get(0).name()) + " on disk");
         }
         long size = image.size();
         if (size != lower.size()) {

@@ -98,6 +98,8 @@ final class Sync {
             disk = place.disk().shown();
             LowerFiles lower = held == null ? new LowerFiles(place.stat().device()) : held;
             long sequence = finishPending(place, staging, lower, mounted);
+            // Before files are looked at: those that are linked there change with it.
+            removeLeftovers(staging);
             Planner plan = new Planner(place, upper, memory, mapped, mounted);
             if (hold == null) {
                 plan.look();
@@ -231,7 +233,6 @@ final class Sync {
             throws IOException {
         boolean deferred = mounted && plan.moves();
         Staged names = new Staged(sequence);
-        removeLeftovers(staging);
         try (LogFile log = new LogFile(staging)) {
             LogWriter writer = new LogWriter(log::open, steps);
             try (PlanWriter out =
