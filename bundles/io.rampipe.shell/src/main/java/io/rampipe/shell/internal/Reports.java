@@ -36,6 +36,7 @@ final class Reports {
                         ">SIZE",
                         ">UNSYNCED",
                         ">OLDEST",
+                        ">EVERY",
                         ">SINCE",
                         "TARGET");
         long size = 0;
@@ -49,6 +50,7 @@ final class Reports {
                     Human.size(pin.size()),
                     Human.size(pin.dirtyBytes()),
                     Human.age(pin.oldestDirty(), now),
+                    Units.duration(Duration.ofMillis(pin.interval())),
                     Human.age(pin.since(), now),
                     Human.target(pin.target()));
             table.note(pin.problem());
@@ -78,6 +80,7 @@ final class Reports {
                 .moment("since", pin.since())
                 .moment("oldest_unsynced", pin.oldestDirty())
                 .moment("last_sync", pin.lastSync())
+                .put("interval", pin.interval())
                 .put("problem", pin.problem());
     }
 

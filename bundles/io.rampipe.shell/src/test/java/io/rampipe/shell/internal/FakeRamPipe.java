@@ -37,6 +37,7 @@ final class FakeRamPipe implements RamPipe {
                         1,
                         0,
                         0,
+                        10_000,
                         problem));
     }
 
