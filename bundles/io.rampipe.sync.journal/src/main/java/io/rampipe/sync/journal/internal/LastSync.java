@@ -46,7 +46,8 @@ final class LastSync implements SyncBack.Last {
             held = new LowerFiles(place.stat().device());
             for (int i = 0; i < TRIES && held.leased().isEmpty(); i++) {
                 try {
-                    Planner plan = new Planner(place, upper, new Memory(), Set.of(), true);
+                    Planner plan =
+                            new Planner(place, upper, new Memory(), Drift.of(pin), Set.of(), true);
                     plan.look();
                     hold(plan, place, held);
                     break;

@@ -152,8 +152,11 @@ final class Recovery {
                             + " to its last checkpoint: "
                             + contents.files().size()
                             + " files");
-            for (String conflict : applier.conflicts()) {
+            for (Drift.Found conflict : applier.conflicts()) {
                 lines.add(header.target() + ": " + conflict);
+            }
+            for (int id : applier.lost()) {
+                lines.add(header.target() + ": " + applier.loss(contents.files().get(id)));
             }
         }
     }

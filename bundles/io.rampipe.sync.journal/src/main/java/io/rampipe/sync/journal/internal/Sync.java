@@ -29,6 +29,7 @@ final class Sync {
     private final Clean clean;
     private final Steps steps;
     private final List<String> reports = new ArrayList<>();
+    private Drift drift;
 
     /**
      * @param held files on disk that are held with leases; null if none
@@ -51,8 +52,9 @@ final class Sync {
         try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps);
                 StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
             LowerFiles lower = held == null ? new LowerFiles(place.stat().device()) : held;
+            drift = Drift.of(pin);
             long sequence = finishPending(place, staging, lower);
-            Planner plan = new Planner(place, upper, memory, mapped, mounted);
+            Planner plan = new Planner(place, upper, memory, drift, mapped, mounted);
             plan.look();
             if (!upper.digest().sameAs(plan.digest())) {
                 // Programs write all the time: not worth copying anything.
@@ -87,7 +89,12 @@ final class Sync {
             if (!header.deferred()) {
                 try (Applier applier = new Applier(place, staging.fd(), lower, contents, steps)) {
                     applier.apply(fd, false);
-                    reports.addAll(applier.conflicts());
+                    tell(place, applier.conflicts());
+                    for (int id : applier.lost()) {
+                        tell(place, List.of(applier.loss(contents.files().get(id))));
+                    }
+                    drift.learn(applier, contents);
+                    drift.save();
                 }
                 staging.dropLog();
                 staging.removeStaged("");
@@ -121,7 +128,7 @@ final class Sync {
         try (LogFile log = new LogFile(staging)) {
             LogWriter writer = new LogWriter(log::open, steps);
             try (PlanWriter out =
-                    new PlanWriter(place, plan, lower, writer, staging, names, steps)) {
+                    new PlanWriter(place, plan, lower, drift, writer, staging, names, steps)) {
                 try {
                     out.write(header(sequence, deferred));
                     if (!out.empty()) {
@@ -133,6 +140,9 @@ final class Sync {
                     }
                     if (!out.empty()) {
                         out.makeDurable(log.open());
+                    }
+                    tell(place, drift.found());
+                    if (!out.empty()) {
                         staging.commit();
                     }
                 } catch (IOException | RuntimeException e) {
@@ -223,6 +233,7 @@ final class Sync {
             Staged names)
             throws IOException {
         if (out.empty()) {
+            drift.save();
             if (staging.hasLog()) {
                 // What it was to do has been undone in RAM.
                 staging.dropLog();
@@ -235,12 +246,15 @@ final class Sync {
         LogContents contents = LogContents.read(log.open());
         deferred = contents.header().deferred();
         try (Applier applier = new Applier(place, staging.fd(), lower, contents, steps)) {
+            applier.expect(out.changedInPlace());
             applier.apply(log.open(), deferred);
             patched = applier.bytes();
             for (int id : applier.lost()) {
                 keepBeside(place, staging, names, applier, contents.files().get(id), out.node(id));
             }
-            reports.addAll(applier.conflicts());
+            tell(place, applier.conflicts());
+            drift.learn(applier, contents);
+            drift.save();
         }
         if (deferred) {
             staging.removeStaged(names.prefix());
@@ -265,10 +279,9 @@ final class Sync {
             Node node)
             throws IOException {
         if (file.home() == LogRecord.NONE || node == null || !node.upper.isRegular()) {
+            tell(place, List.of(applier.loss(file)));
             return;
         }
-        Fd home = applier.directory(file.home());
-        Fd dir = home == null ? place.directory() : home;
         FilePath name = names.next();
         try (UpperDirectories files = new UpperDirectories(upper);
                 Fd from = files.open(node, UpperLayer.READ);
@@ -281,11 +294,18 @@ final class Sync {
             new FileData().copy(from, node.upper.size(), to, null, steps);
             Attributes.of(from, node.upper).give(to, steps);
             Io.sync(to);
-            applier.placeBeside(name, dir, file.homeName());
-            Io.sync(dir);
+            applier.placeBeside(name, file.home(), file.homeName());
+            Io.syncFileSystem(place.directory());
         } catch (MovingException e) {
             // It will be written as what it is next time.
             return;
+        }
+    }
+
+    /** Each conflict once, however often it is met. */
+    private void tell(Disk.Place place, List<Drift.Found> found) throws IOException {
+        for (Drift.Found f : found) {
+            reports.add(f.toString());
         }
     }
 
@@ -317,7 +337,9 @@ final class Sync {
                     continue;
                 }
                 if (n.indexName != null) {
-                    remember(n.upper, n.lower, 0, settled);
+                    if (n.names.isEmpty()) {
+                        remember(n.upper, n.lower, 0, settled);
+                    }
                     continue;
                 }
                 Name name = n.names.get(0);
