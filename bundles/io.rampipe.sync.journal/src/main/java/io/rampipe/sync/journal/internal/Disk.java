@@ -133,11 +133,14 @@ final class Disk implements AutoCloseable {
 
     /** One disk for each mount of the device of a directory that has a home; the best first. */
     static List<Disk> withHome(FilePath directory, Steps steps) throws IOException {
-        List<Disk> found = new ArrayList<>();
-        String device;
         try (Fd fd = At.open(directory, At.O_PATH | At.O_DIRECTORY)) {
-            device = Stat.deviceText(Stat.of(fd).device());
+            return withHome(Stat.deviceText(Stat.of(fd).device()), steps);
         }
+    }
+
+    /** One disk for each mount of a device that has a home; the best first. */
+    static List<Disk> withHome(String device, Steps steps) throws IOException {
+        List<Disk> found = new ArrayList<>();
         try {
             for (MountInfo mount : mounts(device)) {
                 Disk disk = open(mount, steps);
