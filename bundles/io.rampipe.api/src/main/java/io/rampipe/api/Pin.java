@@ -80,8 +80,8 @@ public record Pin(
     /**
      * A path below the target (raw; empty if it is not known which) that a program may have changed
      * on disk, past the pin, while the pin was being made, and that could not be undone because
-     * other programs used the pin already. Such a pin is best synced and unpinned at once. Absent
-     * on nearly all.
+     * other programs used the pin already; or while its mount was away, because its last syncback
+     * failed. Such a pin is best synced and unpinned at once. Absent on nearly all.
      */
     public static final String BYPASSED = "bypassed";
 

@@ -43,6 +43,9 @@ final class Applier implements AutoCloseable {
     private static final int MOST_OPEN = 64;
     private static final FilePath NO_NAME = FilePath.of("");
 
+    /** No path that the kernel takes is longer: 4096 bytes. */
+    private static final int MOST_NESTED = 2048;
+
     private final Disk.Place place;
     private final Fd staging;
     private final LowerFiles lower;
@@ -69,27 +72,36 @@ final class Applier implements AutoCloseable {
     private final Set<Long> known = new HashSet<>();
     private final Map<Integer, List<PlaceFile>> placed = new HashMap<>();
     private final Set<Integer> lost = new LinkedHashSet<>();
-    private final List<Found> conflicts = new ArrayList<>();
     private final List<Beside> beside = new ArrayList<>();
     private final List<Remove> removals = new ArrayList<>();
     private final Set<Integer> attributed = new LinkedHashSet<>();
     private final Map<Integer, LogRecord.Was> expected = new HashMap<>();
+    private final Teller teller;
     private final Set<Integer> changedDirectories = new LinkedHashSet<>();
     private final Set<Integer> changedFiles = new LinkedHashSet<>();
     private boolean syncAll;
     private long bytes;
     private int removed;
+    private boolean moving;
     private int currentFile = LogRecord.NONE;
     private Opened current;
 
     /**
      * @param staging the pin's staging directory
+     * @param teller is told of conflicts
      */
-    Applier(Disk.Place place, Fd staging, LowerFiles lower, LogContents log, Steps steps) {
+    Applier(
+            Disk.Place place,
+            Fd staging,
+            LowerFiles lower,
+            LogContents log,
+            Teller teller,
+            Steps steps) {
         this.place = place;
         this.staging = staging;
         this.lower = lower;
         this.log = log;
+        this.teller = teller;
         this.steps = steps;
         log.directories().values().forEach(d -> known.add(d.inode()));
         log.files().values().forEach(f -> known.add(f.inode()));
@@ -147,9 +159,10 @@ final class Applier implements AutoCloseable {
         expected.putAll(files);
     }
 
-    /** What was not done because others changed the disk. */
-    List<Found> conflicts() {
-        return conflicts;
+    /** Told of what is not done because others changed the disk, before anything is put beside. */
+    @FunctionalInterface
+    interface Teller {
+        void tell(Found conflict) throws IOException;
     }
 
     /** Files that were to be changed in place and are not there any more. */
@@ -182,6 +195,14 @@ final class Applier implements AutoCloseable {
         return staging;
     }
 
+    /**
+     * Whether a directory has left its place: from then on an overlay that has renamed it does not
+     * find it any more.
+     */
+    boolean moving() {
+        return moving;
+    }
+
     /** Bytes of data written. */
     long bytes() {
         return bytes;
@@ -194,32 +215,45 @@ final class Applier implements AutoCloseable {
      * here.
      */
     Fd directory(int id) throws IOException {
-        return directory(id, new HashSet<>());
+        return directory(id, new HashSet<>(), new HashSet<>());
     }
 
-    private Fd directory(int id, Set<Integer> onTheWay) throws IOException {
+    /**
+     * @param onTheWay those that are being looked for, up the stack: old and new places may lead in
+     *     a circle
+     * @param nowhere those that were not found; each could be reached in as many ways as there are
+     *     old and new places above it, and is looked for once
+     */
+    private Fd directory(int id, Set<Integer> onTheWay, Set<Integer> nowhere) throws IOException {
         if (id == LogRecord.ROOT) {
             return place.directory();
         }
         Fd fd = open.get(id);
-        if (fd != null || !onTheWay.add(id)) {
+        if (fd != null || nowhere.contains(id) || !onTheWay.add(id)) {
             return fd;
+        }
+        if (onTheWay.size() > MOST_NESTED) {
+            throw new IOException("directories in the redo log are nested too deep");
         }
         Directory d = log.directories().get(id);
         if (!d.staged().isEmpty()) {
             fd = child(staging, d.staged(), d.inode());
         }
         if (fd == null && d.newParent() != LogRecord.NONE) {
-            Fd parent = directory(d.newParent(), onTheWay);
+            Fd parent = directory(d.newParent(), onTheWay, nowhere);
             fd = parent == null ? null : child(parent, d.newName(), d.inode());
         }
         if (fd == null && d.oldParent() != LogRecord.NONE) {
-            Fd parent = directory(d.oldParent(), onTheWay);
+            Fd parent = directory(d.oldParent(), onTheWay, nowhere);
             fd = parent == null ? null : child(parent, d.oldName(), d.inode());
         }
         onTheWay.remove(id);
         if (fd != null) {
             open.put(id, fd);
+            // What was only to be reached through it may be now.
+            nowhere.clear();
+        } else {
+            nowhere.add(id);
         }
         return fd;
     }
@@ -355,7 +389,16 @@ final class Applier implements AutoCloseable {
 
     private void detach(Detach r) throws IOException {
         Directory d = log.directories().get(r.directory());
-        if (d.oldParent() == LogRecord.NONE || inode(staging, d.staged()) == d.inode()) {
+        if (d.oldParent() == LogRecord.NONE) {
+            return;
+        }
+        if (!moving) {
+            // A disk that fails shows it here, where the overlay can still be put back.
+            closeCurrent();
+            makeDurable();
+            moving = true;
+        }
+        if (inode(staging, d.staged()) == d.inode()) {
             return;
         }
         Fd target = d.newParent() == LogRecord.NONE ? null : directory(d.newParent());
@@ -364,7 +407,7 @@ final class Applier implements AutoCloseable {
         }
         Fd from = directory(d.oldParent());
         if (from == null || inode(from, d.oldName()) != d.inode()) {
-            conflicts.add(
+            teller.tell(
                     new Found(
                             path(d.oldParent(), d.oldName()),
                             NO_NAME,
@@ -390,7 +433,7 @@ final class Applier implements AutoCloseable {
         }
         // The number alone may belong to a new file already.
         if (now != r.inode() || !isStill(dir, r)) {
-            conflicts.add(
+            teller.tell(
                     new Found(
                             path(r.directory(), r.name()),
                             NO_NAME,
@@ -494,16 +537,19 @@ final class Applier implements AutoCloseable {
         int there = dir == null ? LogRecord.ROOT : directory;
         for (int i = 1; ; i++) {
             FilePath copy = Drift.conflictName(log.header().pin(), name, i);
+            if (inode(directory(there), copy) != 0) {
+                continue;
+            }
+            teller.tell(
+                    new Found(
+                            path(directory, name),
+                            path(there, copy),
+                            "was changed, or its directory taken away, on disk by others;"
+                                    + " the version from RAM is kept as"));
             try {
                 At.renameNoReplace(staging, from, directory(there), copy);
                 syncAll = true;
                 beside.add(new Beside(there, copy));
-                conflicts.add(
-                        new Found(
-                                path(directory, name),
-                                path(there, copy),
-                                "was changed, or its directory taken away, on disk by others;"
-                                        + " the version from RAM is kept as"));
                 return;
             } catch (LinuxException e) {
                 if (!e.is(Errno.EEXIST)) {

@@ -11,6 +11,7 @@ import io.rampipe.linux.Stat;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.NoSuchFileException;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -111,8 +112,7 @@ final class ConflictList {
                 return System.currentTimeMillis() - e.when < WEEK_MILLIS;
             }
             Fd home = disk.existingHome();
-            return home != null
-                            && exists(home, FilePath.of(e.pin + StagingDirectory.COMMITTED))
+            return home != null && exists(home, FilePath.of(e.pin + StagingDirectory.COMMITTED))
                     || there(disk, e);
         } catch (IOException x) {
             // Not known: better told than not.
@@ -139,6 +139,8 @@ final class ConflictList {
                 return false;
             }
             throw x;
+        } catch (NoSuchFileException x) {
+            return false;
         }
     }
 

@@ -11,6 +11,7 @@ import io.rampipe.linux.MountInfo;
 import io.rampipe.linux.Mounts;
 import io.rampipe.linux.Stat;
 import java.io.IOException;
+import java.nio.file.NoSuchFileException;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -63,7 +64,8 @@ final class Disk implements AutoCloseable {
     Place find(Identity identity) throws IOException {
         Fd fd = directory(identity);
         if (fd == null) {
-            throw new IOException(identity.path() + " is not on the disk any more");
+            throw new NoSuchFileException(
+                    identity.path().toString(), null, "it is not on the disk any more");
         }
         Stat found = Stat.of(fd);
         if (!identity.is(found) || found.mount() != stat.mount()) {

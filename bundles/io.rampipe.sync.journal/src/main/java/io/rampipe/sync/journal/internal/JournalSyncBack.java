@@ -1,19 +1,27 @@
 package io.rampipe.sync.journal.internal;
 
+import io.rampipe.api.Conflict;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Names;
 import io.rampipe.api.Pin;
 import io.rampipe.api.SyncBack;
+import io.rampipe.linux.At;
+import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
+import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
 import io.rampipe.linux.StatFs;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Collection;
+import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
 import org.osgi.service.component.annotations.Activate;
@@ -42,6 +50,7 @@ public final class JournalSyncBack implements SyncBack {
     private final Consumer<String> report;
     private final boolean fineKernel;
     private final Map<String, State> states = new ConcurrentHashMap<>();
+    private final ConflictList conflicts = new ConflictList();
 
     /** Of one pin. Guarded by itself. */
     private static final class State {
@@ -128,7 +137,7 @@ public final class JournalSyncBack implements SyncBack {
             Set<Long> mapped,
             boolean mounted)
             throws IOException {
-        Sync sync = new Sync(pin, upper, memory, held, clean(upper), steps);
+        Sync sync = new Sync(pin, upper, memory, held, conflicts, clean(upper), steps);
         try {
             return sync.run(mapped, mounted);
         } catch (MovingException e) {
@@ -169,7 +178,7 @@ public final class JournalSyncBack implements SyncBack {
     public Last begin(Pin pin) throws IOException {
         State state = state(pin);
         synchronized (state) {
-            return LastSync.begin(this, pin, steps);
+            return LastSync.begin(this, pin, state.memory, steps);
         }
     }
 
@@ -230,7 +239,40 @@ public final class JournalSyncBack implements SyncBack {
     @Override
     public List<String> recover(Collection<FilePath> directories, Collection<Pin> pins)
             throws IOException {
-        return new Recovery(pins, steps).run(directories);
+        return new Recovery(pins, conflicts, steps).run(directories);
+    }
+
+    @Override
+    public List<Conflict> conflicts(Collection<FilePath> directories, Collection<Pin> pins)
+            throws IOException {
+        Set<String> devices = new LinkedHashSet<>();
+        for (FilePath directory : directories) {
+            try (Fd fd = At.open(directory, At.O_PATH | At.O_DIRECTORY)) {
+                devices.add(Stat.deviceText(Stat.of(fd).device()));
+            } catch (LinuxException e) {
+                if (!e.is(Errno.ENOENT, Errno.ENOTDIR)) {
+                    throw e;
+                }
+            }
+        }
+        for (Pin pin : pins) {
+            devices.add(pin.attributes().getOrDefault(Pin.LOWER_DEVICE, ""));
+        }
+        Map<Long, List<Conflict>> found = new TreeMap<>();
+        Set<String> seen = new HashSet<>();
+        for (String device : devices) {
+            for (Disk disk : Disk.withHome(device, steps)) {
+                try (disk) {
+                    Stat home = Stat.of(disk.home());
+                    if (seen.add(home.device() + ":" + home.inode())) {
+                        for (Conflict c : conflicts.list(disk)) {
+                            found.computeIfAbsent(c.when(), k -> new ArrayList<>()).add(c);
+                        }
+                    }
+                }
+            }
+        }
+        return found.values().stream().flatMap(List::stream).toList();
     }
 
     private State state(Pin pin) {

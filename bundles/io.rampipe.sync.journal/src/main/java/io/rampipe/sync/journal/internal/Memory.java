@@ -2,7 +2,9 @@ package io.rampipe.sync.journal.internal;
 
 import io.rampipe.linux.Stat;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * What is known of one pin since its last syncback, only to be faster: which entries of its upper
@@ -33,6 +35,9 @@ final class Memory {
     private final Map<Long, Entry> entries = new HashMap<>();
     private Digest last;
     private long sequence;
+    private Set<Drift.Found> told = Set.of();
+    private long uncertain;
+    private long applied;
 
     Entry get(long inode) {
         return entries.get(inode);
@@ -62,8 +67,40 @@ final class Memory {
         return sequence;
     }
 
+    /**
+     * The log of that sequence number has its place, but may not have it on disk; 0 if there is no
+     * such log.
+     */
+    void uncertain(long log) {
+        uncertain = log;
+    }
+
+    long uncertain() {
+        return uncertain;
+    }
+
+    /** As much of that log as can be applied while the overlay is mounted is on disk. */
+    void applied(long log) {
+        applied = log;
+    }
+
+    long applied() {
+        return applied;
+    }
+
+    /** Whether these conflicts have been told. */
+    boolean knows(List<Drift.Found> conflicts) {
+        return told.containsAll(conflicts);
+    }
+
+    /** These conflicts have been told. */
+    void told(List<Drift.Found> conflicts) {
+        told = Set.copyOf(conflicts);
+    }
+
     void forgetAll() {
         entries.clear();
         last = null;
+        applied = 0;
     }
 }

@@ -17,11 +17,13 @@ import java.util.TreeSet;
 final class Recovery {
     private final Collection<Pin> live;
     private final Steps steps;
+    private final ConflictList conflicts;
     private final Set<String> seen = new HashSet<>();
     private final List<String> lines = new ArrayList<>();
 
-    Recovery(Collection<Pin> live, Steps steps) {
+    Recovery(Collection<Pin> live, ConflictList conflicts, Steps steps) {
         this.live = live;
+        this.conflicts = conflicts;
         this.steps = steps;
     }
 
@@ -135,7 +137,10 @@ final class Recovery {
                                 staging.fd(),
                                 new LowerFiles(place.stat().device()),
                                 contents,
+                                f -> tell(disk, header, identity, f),
                                 steps)) {
+            // The daemon may have died between the commit and its fsync.
+            staging.makeCommitDurable();
             applier.apply(fd, false);
             if (applier.lost().isEmpty()) {
                 staging.dropLog();
@@ -152,12 +157,15 @@ final class Recovery {
                             + " to its last checkpoint: "
                             + contents.files().size()
                             + " files");
-            for (Drift.Found conflict : applier.conflicts()) {
-                lines.add(header.target() + ": " + conflict);
-            }
             for (int id : applier.lost()) {
-                lines.add(header.target() + ": " + applier.loss(contents.files().get(id)));
+                tell(disk, header, identity, applier.loss(contents.files().get(id)));
             }
         }
+    }
+
+    private void tell(Disk disk, LogRecord.Header header, Disk.Identity identity, Drift.Found found)
+            throws IOException {
+        conflicts.add(disk, identity, header.pin(), List.of(found));
+        lines.add(header.target() + ": " + found);
     }
 }
