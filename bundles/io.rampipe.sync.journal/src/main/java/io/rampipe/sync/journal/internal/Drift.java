@@ -78,8 +78,12 @@ final class Drift {
         return !baseline.hadModeOf(now.inode(), inRam);
     }
 
-    /** Whether a directory on disk has anything below it that others have changed or added. */
-    boolean changedBelow(Fd parent, FilePath name) throws IOException {
+    /**
+     * Whether a directory on disk has anything below it that others have changed or added.
+     *
+     * @param inodes gets the numbers of what is below it
+     */
+    boolean changedBelow(Fd parent, FilePath name, Set<Long> inodes) throws IOException {
         if (baseline == null) {
             return false;
         }
@@ -87,9 +91,10 @@ final class Drift {
             long inode = Stat.of(dir).inode();
             for (FilePath n : At.list(dir)) {
                 Stat s = Stat.at(dir, n);
+                inodes.add(s.inode());
                 if (changed(inode, n, s)
                         || isConflictName(n)
-                        || s.isDirectory() && changedBelow(dir, n)) {
+                        || s.isDirectory() && changedBelow(dir, n, inodes)) {
                     return true;
                 }
             }

@@ -46,6 +46,9 @@ final class Planner {
         /** Something is put into it or taken out of it on disk. */
         boolean touched;
 
+        /** Others have taken away, or the place of, what it was on disk. */
+        boolean lost;
+
         FilePath staged = NO_NAME;
         int id = LogRecord.NONE;
 
@@ -113,6 +116,10 @@ final class Planner {
     private final Map<Long, Dir> byLower = new HashMap<>();
     private final Map<Long, Dir> redirected = new HashMap<>();
     private final Set<Long> astray = new HashSet<>();
+
+    /** What is removed on disk, with all that is in it. */
+    private final Set<Long> going = new HashSet<>();
+
     private final Set<Long> claimed = new HashSet<>();
 
     private final List<Dir> directories = new ArrayList<>();
@@ -342,7 +349,7 @@ final class Planner {
         }
         Dir child = redirected.get(s.inode());
         boolean stays = s.isDirectory() && (child == null || child.inode == below.inode());
-        return changed || !stays && drift.changedBelow(disk, own.name());
+        return changed || !stays && drift.changedBelow(disk, own.name(), new HashSet<>());
     }
 
     /** Whether a file is the same on disk and in RAM, whoever has put it there. */
@@ -407,6 +414,11 @@ final class Planner {
                     childComplete = complete || UpperLayer.isOpaque(sub) || !at.name().equals(name);
                 } else {
                     child = new Dir();
+                    child.lost =
+                            self.lost
+                                    || below == null && drift.had(self.inode, name)
+                                    || !at.name().equals(name)
+                                    || astray.contains(s.inode());
                     childComplete = true;
                     if (astray.contains(s.inode())) {
                         drift.report(
@@ -499,14 +511,17 @@ final class Planner {
         if (below.isDirectory()) {
             sameMount(at.name(), below);
         }
+        Set<Long> inside = new HashSet<>();
         if (drift.changed(dir.inode, at.name(), below)
-                || below.isDirectory() && drift.changedBelow(disk, at.name())) {
+                || below.isDirectory() && drift.changedBelow(disk, at.name(), inside)) {
             drift.report(
                     dir.newPath().resolve(at.name()),
                     NO_NAME,
                     "was removed in RAM, but changed on disk by others, and stays");
             return;
         }
+        going.addAll(inside);
+        going.add(below.inode());
         removals.add(new Removal(dir, at.name(), below));
     }
 
@@ -612,6 +627,7 @@ final class Planner {
                         && s.type() == n.upper.type()
                         && s.links() > 0
                         && linksKept
+                        && isOurs(n, s)
                         && same(n, fd, below, s)
                         && taken.add(s.inode())) {
                     n.lower = s;
@@ -656,6 +672,19 @@ final class Planner {
             case Stat.CHARACTER, Stat.BLOCK -> s.deviceNumber() == n.upper.deviceNumber();
             default -> true;
         };
+    }
+
+    /**
+     * Whether the file below, which others have not changed, is still where it was: else it would
+     * be changed where they have put it. A name of its own, or one that is removed, shows that; of
+     * several names others may be nobody's business here.
+     */
+    private boolean isOurs(Node n, Stat below) {
+        return !drift.known()
+                || n.names.stream().noneMatch(m -> m.dir().lost)
+                        && (below.links() > 1
+                                || countNames(n, below.inode()) > 0
+                                || going.contains(below.inode()));
     }
 
     private static int countNames(Node n, long inode) {
