@@ -27,6 +27,10 @@ final class Daemon implements AutoCloseable {
             Path.of(System.getProperty("rampipe.distribution", "../distribution/target/rampipe"))
                     .toAbsolutePath()
                     .normalize();
+
+    /** The program that does without the daemon. */
+    static final String RESCUE = HOME.resolve("bin/rampipe-rescue").toString();
+
     private static final Duration START = Duration.ofSeconds(60);
     private static final int STOP_SECONDS = 90;
 
@@ -114,6 +118,10 @@ final class Daemon implements AutoCloseable {
 
     long pid() {
         return process.pid();
+    }
+
+    Path runtime() {
+        return base.resolve("run");
     }
 
     Path pool() {

@@ -1,0 +1,401 @@
+package RamPipe::Apply;
+
+# Carries out a committed log. Whatever part of it has been done before, in any run,
+# the result is the same. What is on disk is touched only if it is what the log speaks
+# of, by inode number; what others have put in its place is left alone and reported.
+# docs/redo-log.md has the rules ("Idempotence", "Conflicts").
+
+use strict;
+use warnings;
+use Errno qw(ENOENT ENOTDIR ELOOP EXDEV ENXIO EEXIST EOPNOTSUPP ENOSYS);
+use RamPipe::Attributes qw(give_attributes);
+use RamPipe::Error;
+use RamPipe::Linux qw(:all);
+use RamPipe::RedoLog qw(NONE ROOT is_as log_reader);
+use RamPipe::Staging ();
+use RamPipe::Text qw(shown);
+
+use constant {
+    MOST_FSYNCS => 16,    # more than these are made durable together, by syncfs
+    MOST_OPEN   => 64,
+};
+
+# place: where the target's directory is (RamPipe::Disk). held: descriptors of files on
+# disk by inode number that are held with leases: any other open would wait for our own
+# lease (fcntl(2)).
+sub new {
+    my ($class, %given) = @_;
+    my $self = bless {
+        %given,    # place, staging, held, log, progress
+        staged  => $given{staging}->fd,
+        suffix  => ".rampipe-conflict-$given{log}{header}{pin}",
+        open    => {},
+        order   => [],
+        placed  => {},
+        removed => 0,
+        bytes   => 0,
+        lost      => {},    # files that were to be changed in place and are not there any more
+        conflicts => [],    # what was not done because others changed the disk; for people
+        changed_directories => {},
+        changed_files       => {},
+    }, $class;
+    $self->{known}{ $_->{inode} } = 1 for values %{ $self->{log}{directories} }, values %{ $self->{log}{files} };
+    return $self;
+}
+
+# Applies the log that is open there, and makes it durable. With data_only everything
+# waits but data and attributes of files that stay where they are.
+sub apply {
+    my ($self, $fd, $data_only) = @_;
+    my $reserve = RamPipe::Staging::reserve($self->{log}{header}{sequence});
+    unlink_at($self->{staged}, $reserve) if exists_at($self->{staged}, $reserve);
+    my %do = (
+        Data           => \&data,
+        Size           => \&size,
+        Hole           => \&hole,
+        FileAttributes => \&file_attributes,
+    );
+    %do = (%do,
+        Detach              => \&detach,
+        Remove              => \&remove,
+        PlaceDirectory      => \&place_directory,
+        PlaceFile           => \&place_file,
+        DirectoryAttributes => \&directory_attributes,
+    ) if !$data_only;
+    my $next = log_reader($fd);
+    while (my $r = $next->()) {
+        my $action = $do{ $r->{type} };
+        $action->($self, $r) if $action;
+        # Not sooner: a caller up the stack may still use them.
+        delete $self->{open}{ shift @{ $self->{order} } } while @{ $self->{order} } > MOST_OPEN;
+    }
+    $self->close_current;
+    $self->make_durable;
+    return;
+}
+
+# Finding things
+
+# A directory wherever it is by now, or undef if it is nowhere where it could be.
+sub directory {
+    my ($self, $id, $on_the_way) = @_;
+    return $self->{place}{directory} if $id == ROOT;
+    return $self->{open}{$id} if $self->{open}{$id};
+    $on_the_way ||= {};
+    return if $on_the_way->{$id};
+    local $on_the_way->{$id} = 1;
+    my $d = $self->{log}{directories}{$id};
+    my $fd;
+    $fd = $self->child($self->{staged}, $d->{staged}, $d->{inode}) if $d->{staged} ne '';
+    for my $where ('new', 'old') {
+        next if $fd || $d->{"${where}_parent"} == NONE;
+        my $parent = $self->directory($d->{"${where}_parent"}, $on_the_way) or next;
+        $fd = $self->child($parent, $d->{"${where}_name"}, $d->{inode});
+    }
+    if ($fd) {
+        $self->{open}{$id} = $fd;
+        push @{ $self->{order} }, $id;
+    }
+    return $fd;
+}
+
+sub child {
+    my ($self, $parent, $path, $inode) = @_;
+    my $fd = eval { open_beneath_same_mount($parent, $path, O_RDONLY | O_DIRECTORY) };
+    if (!$fd) {
+        return if RamPipe::Error::failed($@, ENOENT, ENOTDIR, ELOOP, EXDEV);
+        die $@;
+    }
+    my $s = stat_of($fd);
+    return $s->{inode} == $inode && $s->{device} == $self->{place}{stat}{device} ? $fd : undef;
+}
+
+# Inode number of a name; 0 if there is none.
+sub inode {
+    my ($dir, $name) = @_;
+    my $s = exists_at($dir, $name);
+    return $s ? $s->{inode} : 0;
+}
+
+# The regular file of that name, open for writing, if it is the one with that inode
+# number; else undef.
+sub open_file {
+    my ($place, $held, $dir, $name, $inode) = @_;
+    my $right = sub {
+        my $s = shift;
+        return is_regular($s) && $s->{inode} == $inode && $s->{device} == $place->{stat}{device}
+            && $s->{mount} == $place->{stat}{mount};
+    };
+    my $fd = eval {
+        if (!$right->(stat_at($dir, $name))) {
+            undef;
+        } elsif ($held->{$inode}) {
+            $held->{$inode};
+        } else {
+            my $opened = open_at($dir, $name, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+            $right->(stat_of($opened)) ? $opened : undef;
+        }
+    };
+    my $e = $@;
+    die $e if !$fd && $e && !RamPipe::Error::failed($e, ENOENT, ENOTDIR, ELOOP, ENXIO);
+    return $fd;
+}
+
+sub file {
+    my ($self, $id) = @_;
+    return $self->{current_fd} if defined $self->{current} && $self->{current} == $id;
+    $self->close_current;
+    my $f   = $self->{log}{files}{$id};
+    my $dir = $f->{staged} eq '' ? $self->directory($f->{home}) : $self->{staged};
+    my $name = $f->{staged} eq '' ? $f->{home_name} : $f->{staged};
+    my $fd = $dir && open_file($self->{place}, $self->{held}, $dir, $name, $f->{inode});
+    if (!$fd) {
+        $self->lose($f);
+        return;
+    }
+    $self->{current} = $id;
+    return $self->{current_fd} = $fd;
+}
+
+sub close_current {
+    my $self = shift;
+    delete @{$self}{qw(current current_fd)};
+    return;
+}
+
+sub lose {
+    my ($self, $f) = @_;
+    return if $self->{lost}{ $f->{id} }++;
+    push @{ $self->{conflicts} },
+        shown($f->{staged} eq '' ? $f->{home_name} : $f->{staged})
+        . ' was replaced or removed on disk; what is there now was not touched';
+    return;
+}
+
+# Data
+
+sub size {
+    my ($self, $r) = @_;
+    my $fd = $self->file($r->{file});
+    truncate_to($fd, $r->{size}) if $fd && stat_of($fd)->{size} != $r->{size};
+    $self->{changed_files}{ $r->{file} } = 1;
+    return;
+}
+
+sub data {
+    my ($self, $r) = @_;
+    my $fd = $self->file($r->{file});
+    if ($fd) {
+        write_at($fd, $r->{bytes}, $r->{offset});
+        $self->{bytes} += $r->{length};
+        $self->{progress}->($self->{bytes}) if $self->{progress};
+    }
+    $self->{changed_files}{ $r->{file} } = 1;
+    return;
+}
+
+sub hole {
+    my ($self, $r) = @_;
+    my $fd = $self->file($r->{file});
+    make_hole($fd, $r->{offset}, $r->{length}) if $fd;
+    $self->{changed_files}{ $r->{file} } = 1;
+    return;
+}
+
+# Makes a range read as zeros, as a hole where the file system can.
+sub make_hole {
+    my ($fd, $offset, $length) = @_;
+    return if eval { punch_hole($fd, $offset, $length); 1 };
+    die $@ if !RamPipe::Error::failed($@, EOPNOTSUPP, ENOSYS);
+    while ($length > 0) {
+        my $part = $length < 65536 ? $length : 65536;
+        write_at($fd, "\0" x $part, $offset);
+        $offset += $part;
+        $length -= $part;
+    }
+    return;
+}
+
+# Structure
+
+sub detach {
+    my ($self, $r) = @_;
+    my $d = $self->{log}{directories}{ $r->{directory} };
+    return if $d->{old_parent} == NONE || inode($self->{staged}, $d->{staged}) == $d->{inode};
+    my $target = $d->{new_parent} == NONE ? undef : $self->directory($d->{new_parent});
+    return if $target && inode($target, $d->{new_name}) == $d->{inode};
+    my $from = $self->directory($d->{old_parent});
+    if (!$from || inode($from, $d->{old_name}) != $d->{inode}) {
+        push @{ $self->{conflicts} },
+            'the directory ' . shown($d->{old_name}) . ' was moved or removed on disk by others';
+        return;
+    }
+    rename_new($from, $d->{old_name}, $self->{staged}, $d->{staged});
+    $self->{changed_directories}{ $d->{old_parent} } = 1;
+    return;
+}
+
+sub remove {
+    my ($self, $r) = @_;
+    my $number = $self->{removed}++;
+    my $dir    = $self->directory($r->{directory}) or return;
+    $self->{changed_directories}{ $r->{directory} } = 1;
+    my $now = exists_at($dir, $r->{name});
+    return if !$now || $self->{known}{ $now->{inode} } && $now->{inode} != $r->{inode};
+    # The number alone may belong to a new file already.
+    my $still = $now->{inode} == $r->{inode}
+        && (is_directory($now) ? 1 : 0) == $r->{is_directory}
+        && ($self->{known}{ $r->{inode} } || is_as($r->{was}, $now));
+    if (!$still) {
+        push @{ $self->{conflicts} }, shown($r->{name}) . ' was replaced on disk by others and was not removed';
+        return;
+    }
+    return if eval {
+        if ($r->{is_directory}) {
+            my $away = RamPipe::Staging::prefix($self->{log}{header}{sequence}) . "r$number";
+            rename_new($dir, $r->{name}, $self->{staged}, $away);
+        } else {
+            unlink_at($dir, $r->{name});
+        }
+        1;
+    };
+    die $@ if !RamPipe::Error::failed($@, ENOENT);
+    return;
+}
+
+sub place_directory {
+    my ($self, $r) = @_;
+    my $d = $self->{log}{directories}{ $r->{directory} };
+    $self->{changed_directories}{$_} = 1 for $d->{new_parent}, $d->{id};
+    my $dir    = $self->directory($d->{new_parent});
+    my $staged = inode($self->{staged}, $d->{staged}) == $d->{inode};
+    if (!$dir) {
+        $self->place_beside($d->{staged}, $self->{place}{directory}, $d->{new_name}) if $staged;
+        return;
+    }
+    my $now = inode($dir, $d->{new_name});
+    return if $now == $d->{inode} || !$staged;
+    if ($now == 0) {
+        rename_new($self->{staged}, $d->{staged}, $dir, $d->{new_name});
+    } else {
+        $self->place_beside($d->{staged}, $dir, $d->{new_name});
+    }
+    return;
+}
+
+sub place_file {
+    my ($self, $r) = @_;
+    push @{ $self->{placed}{ $r->{file} } }, $r;
+    my $f = $self->{log}{files}{ $r->{file} };
+    $self->{changed_directories}{ $r->{directory} } = 1;
+    my $dir    = $self->directory($r->{directory});
+    my $staged = inode($self->{staged}, $f->{staged}) == $f->{inode};
+    if (!$dir) {
+        $self->place_beside($f->{staged}, $self->{place}{directory}, $r->{name}) if $staged;
+        return;
+    }
+    my $there = exists_at($dir, $r->{name});
+    my $now   = $there ? $there->{inode} : 0;
+    return if $now == $f->{inode} || !$staged;
+    my $from = $f->{staged};
+    if (!$r->{last}) {
+        $from .= 'l';
+        link_at($self->{staged}, $f->{staged}, $self->{staged}, $from) if inode($self->{staged}, $from) == 0;
+    }
+    if ($now == 0) {
+        rename_new($self->{staged}, $from, $dir, $r->{name});
+    } elsif ($self->{known}{$now} || $now == $r->{expected} && is_as($r->{was}, $there)) {
+        rename_at($self->{staged}, $from, $dir, $r->{name});
+    } else {
+        $self->place_beside($from, $dir, $r->{name});
+    }
+    return;
+}
+
+# Others put something where this was to go, or took the directory away: both are kept.
+sub place_beside {
+    my ($self, $from, $dir, $name) = @_;
+    for (my $i = 1;; $i++) {
+        my $suffix = $self->{suffix} . ($i == 1 ? '' : "-$i");
+        my $beside = substr($name, 0, 255 - length $suffix) . $suffix;
+        if (eval { rename_new($self->{staged}, $from, $dir, $beside); 1 }) {
+            $self->{sync_all} = 1;
+            push @{ $self->{conflicts} },
+                shown($name) . ' was replaced, or its directory taken away, on disk by others;'
+                . ' the version from RAM is kept as ' . shown($beside);
+            return;
+        }
+        die $@ if !RamPipe::Error::failed($@, EEXIST);
+    }
+}
+
+# Attributes
+
+sub file_attributes {
+    my ($self, $r) = @_;
+    $self->close_current;
+    my $f = $self->{log}{files}{ $r->{file} };
+    return if $self->{lost}{ $f->{id} };
+    my ($dir, $name);
+    if ($f->{staged} eq '') {
+        ($dir, $name) = ($self->directory($f->{home}), $f->{home_name});
+    } else {
+        ($dir, $name) = ($self->{staged}, $f->{staged});
+        for my $p (@{ $self->{placed}{ $f->{id} } || [] }) {
+            my $d = $self->directory($p->{directory});
+            ($dir, $name) = ($d, $p->{name}) if $d && inode($d, $p->{name}) == $f->{inode};
+        }
+    }
+    return $self->lose($f) if !$dir || inode($dir, $name) != $f->{inode};
+    my $fd = open_at($dir, $name, O_PATH | O_NOFOLLOW);
+    my $s  = stat_of($fd);
+    return $self->lose($f)
+        if $s->{inode} != $f->{inode} || $s->{device} != $self->{place}{stat}{device} || $s->{type} != $f->{file_type};
+    give_attributes($r->{attributes}, $fd);
+    if ($f->{file_type} == S_IFREG) {
+        $self->{changed_files}{ $f->{id} } = 1;
+    } else {
+        # There is nothing that could be opened for an fsync.
+        $self->{sync_all} = 1;
+    }
+    return;
+}
+
+sub directory_attributes {
+    my ($self, $r) = @_;
+    my $dir = $self->directory($r->{directory}) or return;
+    give_attributes($r->{attributes}, $dir);
+    $self->{changed_directories}{ $r->{directory} } = 1;
+    return;
+}
+
+# One fsync each for a few, else one for the file system: each fsync of a changed file
+# is a commit of the file system's own journal, and on slow disks a few of them take as
+# long as writing everything back.
+sub make_durable {
+    my $self = shift;
+    delete @{ $self->{changed_files} }{ keys %{ $self->{lost} } };
+    delete $self->{changed_directories}{ +NONE };
+    my @files       = sort { $a <=> $b } keys %{ $self->{changed_files} };
+    my @directories = sort { $a <=> $b } keys %{ $self->{changed_directories} };
+    my $moved = grep {
+        my $f = $self->{log}{files}{$_};
+        $f->{staged} ne '' && inode($self->{staged}, $f->{staged}) != $f->{inode}
+    } @files;
+    if ($self->{sync_all} || $moved || @files + @directories > MOST_FSYNCS) {
+        sync_file_system($self->{place}{directory});
+        return;
+    }
+    for my $id (@files) {
+        my $fd = $self->file($id);
+        sync_file($fd) if $fd;
+    }
+    $self->close_current;
+    for my $id (@directories) {
+        my $dir = $self->directory($id);
+        sync_file($dir) if $dir;
+    }
+    return;
+}
+
+1;

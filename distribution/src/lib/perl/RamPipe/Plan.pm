@@ -1,0 +1,343 @@
+package RamPipe::Plan;
+
+# Compares an upper layer with the directory on disk and finds out which directories
+# and files of the merged tree are which on disk. Changes nothing.
+#
+# A directory of the merged tree, or one on disk that others are found below, is a hash:
+#   inode                 on disk; 0: not there yet
+#   old_parent, old_name, old_path   where it is on disk
+#   new_parent, new_name  where it shall be
+#   upper, upper_path     its entry in the upper layer
+#   attributes            what it shall have, and differs: it has not
+#   touched               something is put into it or taken out of it on disk
+# A file with all its names is a hash:
+#   upper                 its entry in the upper layer
+#   names                 list of hashes of dir, name, and lower: what has the name on disk
+#   index_name            its name in the index if it has none in upper
+#   lower                 the file on disk that it is; undef if it is new; origin: its handle
+#   mapped                its times are not to be believed
+
+use strict;
+use warnings;
+use Errno qw(ENOENT ENOTDIR ELOOP ESTALE EOPNOTSUPP EINVAL);
+use RamPipe::Attributes qw(attributes_of same_attributes);
+use RamPipe::Error;
+use RamPipe::Linux qw(:all);
+use RamPipe::RedoLog qw(is_name);
+use RamPipe::Text qw(shown);
+use RamPipe::Upper ();
+
+# clean: of files that an earlier plan has brought to disk, by inode number in upper,
+# what both were then (see RamPipe::Sync).
+sub look {
+    my ($class, %given) = @_;
+    my $self = bless {
+        %given,    # place, upper, mapped, clean
+        by_lower => {}, redirected => {}, claimed => {},
+        directories => [], nodes => {}, order => [], removals => [],
+        seen => { entries => [], newest => 0 },
+    }, $class;
+    my ($place, $upper) = @{$self}{qw(place upper)};
+    my $root = $self->{root} = { new_dir(), inode => $place->{stat}{inode} };
+    $self->{by_lower}{ $root->{inode} } = $root;
+    $self->find_redirects($upper->{root}, $root) if $upper->whole_directory;
+    $root->{upper} = stat_of($upper->{root});
+    RamPipe::Upper::add($self->{seen}, 0, '', $root->{upper});
+    push @{ $self->{directories} }, $root;
+    $self->walk($upper->{root}, $root, $place->{directory}, 0);
+    compare_attributes($upper->{root}, $root, $place->{directory}) if $upper->whole_directory;
+    $self->look_at_index;
+    $self->identify;
+    $self->mark_touched;
+    return $self;
+}
+
+sub new_dir {
+    return (inode => 0, old_parent => undef, old_name => '', old_path => '', new_parent => undef, new_name => '',
+        upper_path => '', touched => 0, differs => 0, staged => '', id => undef);
+}
+
+sub is_new { return !$_[0]{inode} }
+
+sub moved {
+    my $d = shift;
+    return $d->{inode} && $d->{new_parent} && $d->{old_parent}
+        && ($d->{new_parent} != $d->{old_parent} || $d->{new_name} ne $d->{old_name});
+}
+
+# Whether directories that are on disk change places.
+sub moves { my $self = shift; return scalar grep { moved($_) } @{ $self->{directories} } }
+
+sub nodes { my $self = shift; return map { $self->{nodes}{$_} // () } @{ $self->{order} } }
+
+sub joined { my ($path, $name) = @_; return $path eq '' ? $name : "$path/$name" }
+
+# Renamed directories
+
+# Which directories on disk are parts of renamed ones, and so are not what their names say.
+sub find_redirects {
+    no warnings 'recursion';
+    my ($self, $dir, $lower) = @_;
+    for my $name (list_names($dir)) {
+        next if !is_directory(RamPipe::Upper::stat_in($dir, $name));
+        my $sub = RamPipe::Upper::open_in($dir, $name, RamPipe::Upper::READ | O_DIRECTORY);
+        my $below;
+        my $redirect = RamPipe::Upper::redirect($sub);
+        if (RamPipe::Upper::is_opaque($sub)) {
+            undef $redirect;
+        } elsif (defined $redirect) {
+            $below = $self->redirected($sub, $redirect =~ m{^/} ? $self->{root} : $lower, $redirect, $lower, $name);
+        } elsif ($lower) {
+            $below = $self->lower($lower, $name);
+        }
+        if (defined $redirect && $below) {
+            $self->{redirected}{ stat_of($sub)->{inode} } = $below;
+            $self->{claimed}{ $below->{inode} } = 1;
+        }
+        $self->find_redirects($sub, $below);
+    }
+    return;
+}
+
+# The directory on disk that a renamed one is: where its redirect leads. Unless an earlier
+# run was cut short when it had applied everything already: then it is at its new place,
+# and another may be where it was. Which it was copied up from tells.
+sub redirected {
+    my ($self, $sub, $from, $redirect, $parent, $name) = @_;
+    my $before = $self->lower($from, $redirect);
+    my $origin = RamPipe::Upper::origin($sub);
+    my $below  = defined $origin && eval { stat_of(open_handle($self->{place}{disk}{root}, $origin, O_PATH)) };
+    return $before if !$below || $before && $before->{inode} == $below->{inode};
+    my $after = $parent && $self->lower($parent, $name);
+    return $after && $after->{inode} == $below->{inode} ? $after : $before;
+}
+
+# A directory on disk by its path there, or undef if there is none.
+sub lower {
+    my ($self, $dir, $path) = @_;
+    for my $name (grep { $_ ne '' } split m{/}, $path) {
+        return if !$dir || !is_name($name);
+        my $below = joined($dir->{old_path}, $name);
+        my $fd = eval { open_beneath_same_mount($self->{place}{directory}, $below, O_PATH | O_DIRECTORY) };
+        if (!$fd) {
+            return if RamPipe::Error::failed($@, ENOENT, ENOTDIR, ELOOP);
+            die $@;
+        }
+        $dir = $self->lower_dir($dir, $name, stat_of($fd));
+    }
+    return $dir;
+}
+
+sub lower_dir {
+    my ($self, $parent, $name, $stat) = @_;
+    return $self->{by_lower}{ $stat->{inode} } ||= {
+        new_dir(), inode => $stat->{inode}, old_parent => $parent, old_name => $name,
+        old_path => joined($parent->{old_path}, $name),
+    };
+}
+
+# Names
+
+# disk: the directory on disk; undef if there is none yet. complete: whether nothing but
+# what is in upper shall remain.
+sub walk {
+    no warnings 'recursion';
+    my ($self, $dir, $own, $disk, $complete) = @_;
+    my %rest = $complete && $disk ? map { $_ => 1 } list_names($disk) : ();
+    for my $name ($self->{upper}->names($dir)) {
+        my $s = RamPipe::Upper::stat_in($dir, $name);
+        RamPipe::Upper::add($self->{seen}, $own->{upper}{inode}, $name, $s);
+        my $below = $disk ? exists_at($disk, $name) : undef;
+        delete $rest{$name};
+        if (is_directory($s)) {
+            $self->directory($dir, $own, $complete, $name, $s, $below);
+        } elsif (RamPipe::Upper::is_whiteout($dir, $name, $s)) {
+            $self->remove($own, $name, $below);
+        } else {
+            $self->file($own, $name, $s, $below);
+        }
+    }
+    $self->remove($own, $_, exists_at($disk, $_)) for sort keys %rest;
+    return;
+}
+
+sub directory {
+    no warnings 'recursion';
+    my ($self, $dir, $own, $complete, $name, $s, $below) = @_;
+    my $sub            = RamPipe::Upper::open_in($dir, $name, RamPipe::Upper::READ | O_DIRECTORY);
+    my $child          = $self->{redirected}{ $s->{inode} };
+    my $child_complete = 0;
+    if (!$child) {
+        if ($below && is_directory($below) && !$self->{claimed}{ $below->{inode} }) {
+            $self->same_mount($name, $below);
+            $child          = $self->lower_dir($own, $name, $below);
+            $child_complete = $complete || RamPipe::Upper::is_opaque($sub);
+        } else {
+            $child          = { new_dir() };
+            $child_complete = 1;
+        }
+    }
+    RamPipe::Error::refused('two directories in RAM are the same on disk: ' . shown($name)) if $child->{new_parent};
+    $self->remove($own, $name, $below) if $below && $below->{inode} != $child->{inode};
+    @{$child}{qw(new_parent new_name upper_path upper)} = ($own, $name, joined($own->{upper_path}, $name), $s);
+    push @{ $self->{directories} }, $child;
+    my $disk = is_new($child) ? undef : $self->open_lower($child);
+    $self->walk($sub, $child, $disk, $child_complete);
+    compare_attributes($sub, $child, $disk);
+    return;
+}
+
+sub open_lower {
+    my ($self, $d) = @_;
+    my $fd = open_beneath_same_mount($self->{place}{directory}, $d->{old_path}, O_RDONLY | O_DIRECTORY);
+    RamPipe::Error::refused(shown($d->{old_path}) . ' was replaced on disk while being compared')
+        if stat_of($fd)->{inode} != $d->{inode};
+    return $fd;
+}
+
+sub same_mount {
+    my ($self, $name, $below) = @_;
+    my $s = $self->{place}{stat};
+    RamPipe::Error::refused(shown($name) . ' on disk is on another file system than the target')
+        if $below->{mount} != $s->{mount} || $below->{device} != $s->{device};
+    return;
+}
+
+sub compare_attributes {
+    my ($sub, $d, $disk) = @_;
+    $d->{attributes} = attributes_of($sub, stat_of($sub));
+    $d->{differs} = !$disk || !same_attributes($d->{attributes}, attributes_of($disk, stat_of($disk)), 0);
+    return;
+}
+
+sub remove {
+    my ($self, $dir, $name, $below) = @_;
+    # A renamed directory is not removed here; it is taken to its new place.
+    return if !$below || is_directory($below) && $self->{claimed}{ $below->{inode} };
+    $self->same_mount($name, $below) if is_directory($below);
+    push @{ $self->{removals} }, { dir => $dir, name => $name, lower => $below };
+    return;
+}
+
+sub file {
+    my ($self, $dir, $name, $s, $below) = @_;
+    if ($below && is_directory($below)) {
+        $self->remove($dir, $name, $below);
+        undef $below;
+    }
+    my $clean = $self->{clean}{ $s->{inode} };
+    return if $clean && $below && $clean->{upper}->($s) && $clean->{lower}->($below);
+    push @{ $self->node($s)->{names} }, { dir => $dir, name => $name, lower => $below };
+    return;
+}
+
+sub node {
+    my ($self, $s) = @_;
+    return $self->{nodes}{ $s->{inode} } ||= do {
+        push @{ $self->{order} }, $s->{inode};
+        { upper => $s, names => [] };
+    };
+}
+
+# Which file is which
+
+sub look_at_index {
+    my $self = shift;
+    for my $entry ($self->{upper}->only_in_index) {
+        my ($name, $s) = @$entry;
+        RamPipe::Upper::add($self->{seen}, -1, $name, $s);
+        $self->node($s)->{index_name} = $name;
+    }
+    return;
+}
+
+# The very file in upper that was found before; if it must be, unchanged since.
+sub open_upper {
+    my ($self, $n, $flags, $must) = @_;
+    my $fd;
+    if (defined $n->{index_name}) {
+        $fd = RamPipe::Upper::open_in($self->{upper}{index}, $n->{index_name}, $flags);
+    } else {
+        my $name = $n->{names}[0];
+        $fd = RamPipe::Upper::open_in($self->{upper}->open_path($name->{dir}{upper_path}), $name->{name}, $flags);
+    }
+    my $s = stat_of($fd);
+    RamPipe::Error::moving("$fd") if $must ? !unchanged($s, $n->{upper}) : !same_file($s, $n->{upper});
+    return $fd;
+}
+
+sub identify {
+    my $self = shift;
+    my %taken;
+    $self->by_origin($_, \%taken) for $self->nodes;
+    for my $n ($self->nodes) {
+        by_name($n, \%taken) if !$n->{lower} && !defined $n->{index_name} && is_regular($n->{upper});
+        $n->{mapped} = grep { $self->{mapped}{$_} } $n->{upper}{inode}, $n->{lower} ? $n->{lower}{inode} : (),
+            map { $_->{lower} ? $_->{lower}{inode} : () } @{ $n->{names} };
+    }
+    for my $n ($self->nodes) {
+        delete $self->{nodes}{ $n->{upper}{inode} } if defined $n->{index_name} && !$n->{lower};
+    }
+    return;
+}
+
+# How many of its names that file has on disk.
+sub count_names {
+    my ($n, $inode) = @_;
+    return scalar grep { $_->{lower} && $_->{lower}{inode} == $inode } @{ $n->{names} };
+}
+
+# It was copied up from there.
+sub by_origin {
+    my ($self, $n, $taken) = @_;
+    my $fd = $self->open_upper($n, O_PATH | O_NOFOLLOW, 0);
+    RamPipe::Upper::refuse_metacopy($fd);
+    my $origin = RamPipe::Upper::origin($fd);
+    return if !defined $origin;
+    my $below = eval { open_handle($self->{place}{disk}{root}, $origin, O_PATH) };
+    if (!$below) {
+        return if RamPipe::Error::failed($@, ESTALE, ENOENT, EOPNOTSUPP, EINVAL);
+        die $@;
+    }
+    my $s = stat_of($below);
+    return if $s->{device} != $self->{place}{stat}{device} || $s->{type} != $n->{upper}{type} || $s->{links} == 0;
+    # Without an index copying up splits hard links.
+    return if !$self->{upper}{index} && $s->{links} != 1 && $s->{links} != count_names($n, $s->{inode});
+    return if is_symlink($s) && readlink_of($fd) ne readlink_of($below);
+    return if ($s->{type} == S_IFCHR || $s->{type} == S_IFBLK)
+        && "$s->{rdev_major}:$s->{rdev_minor}" ne "$n->{upper}{rdev_major}:$n->{upper}{rdev_minor}";
+    return if $taken->{ $s->{inode} }++;
+    @{$n}{qw(lower origin)} = ($s, $origin);
+    return;
+}
+
+# It has replaced a file of the same name, which has no other names: then that file may
+# as well get the new data. Programs that wait to open it, held off by a lease, will
+# have found that very file.
+sub by_name {
+    my ($n, $taken) = @_;
+    for my $name (@{ $n->{names} }) {
+        my $s = $name->{lower} or next;
+        next if !is_regular($s) || $s->{links} != count_names($n, $s->{inode}) || $taken->{ $s->{inode} };
+        $taken->{ $s->{inode} } = 1;
+        $n->{lower} = $s;
+        return;
+    }
+    return;
+}
+
+sub mark_touched {
+    my $self = shift;
+    $_->{dir}{touched} = 1 for @{ $self->{removals} };
+    for my $d (@{ $self->{directories} }) {
+        $d->{new_parent}{touched} = 1
+            if $d->{new_parent} && (is_new($d) ? !is_new($d->{new_parent}) : moved($d));
+        if (moved($d)) {
+            $d->{old_parent}{touched} = 1;
+            $d->{touched} = 1;
+        }
+    }
+    return;
+}
+
+1;

@@ -1,0 +1,361 @@
+package RamPipe::Rescue;
+
+# What rampipe-rescue does: pins that a dead daemon has left in RAM, and redo logs on
+# disks. Says what it finds and does as a list of items, each a hash:
+#   what     pin, log, disk or record
+#   name     for people, safe to print
+#   lines    what is so, or was done; for people
+#   result   done, nothing, todo (dry run), waits (not ours to do now) or left
+#   problem  why it is left, and what to do
+
+use strict;
+use warnings;
+use RamPipe::Apply ();
+use RamPipe::Disk ();
+use RamPipe::Error;
+use RamPipe::Linux qw(:all);
+use RamPipe::Mounts qw(mounts);
+use RamPipe::Overlay ();
+use RamPipe::Pins ();
+use RamPipe::RedoLog qw(read_log);
+use RamPipe::Staging ();
+use RamPipe::Sync ();
+use RamPipe::Text qw(shown bytes_text);
+use RamPipe::Upper ();
+
+# apply: whether to do anything; runtime: path; report: called with each item when it is
+# complete; progress: called with what is being done and bytes so far.
+sub new {
+    my ($class, %given) = @_;
+    return bless { %given, waiting => {}, waiting_for => {} }, $class;
+}
+
+sub report {
+    my ($self, $item) = @_;
+    $self->{report}->($item);
+    return;
+}
+
+# Runs something for an item; what it throws leaves the item undone, with the reason.
+sub guarded {
+    my ($self, $item, $work) = @_;
+    return if eval { $work->(); 1 };
+    my $e = "$@";
+    $e =~ s/\s+\z//;
+    $item->{result}  = 'left';
+    $item->{problem} = ref $@ ? $e : shown($e);
+    return;
+}
+
+sub progress {
+    my ($self, $what) = @_;
+    return sub { $self->{progress}->($what, $_[0]) };
+}
+
+# Pins
+
+# False if a daemon is running there, which does all of it by itself.
+sub pins {
+    my $self = shift;
+    my $pins = RamPipe::Pins->of($self->{runtime}) or return 1;
+    $pins->lock($self->{apply}) or return 0;
+    $self->{pins} = $pins;
+    my @pins = $pins->load(sub {
+        my ($path, $why) = @_;
+        $self->report({ what => 'record', name => shown($path), lines => [], result => 'left',
+            problem => "it $why; what is in RAM for it is kept: see " . shown($self->{runtime}) . '/pool' });
+    });
+    for my $pin (@pins) {
+        my $item = { what => 'pin', name => shown($pin->{target}), id => $pin->{id}, lines => [], result => 'nothing' };
+        $self->guarded($item, sub { $self->{apply} ? $self->rescue($pin, $item) : $self->look_at($pin, $item) });
+        $self->wait_for($pin) if $item->{result} ne 'done';
+        $self->report($item);
+    }
+    $pins->close_pool if $self->{apply};
+    return 1;
+}
+
+# Logs of pins that are still there are not to be touched.
+sub wait_for {
+    my ($self, $pin) = @_;
+    my $a = $pin->{attributes};
+    $self->{waiting}{ $pin->{id} } = 1;
+    $self->{waiting_for}{"$a->{'lower.device'} $a->{'lower.inode'}"} = 1
+        if defined $a->{'lower.device'} && defined $a->{'lower.inode'};
+    return;
+}
+
+sub check_format {
+    my $pin = shift;
+    RamPipe::Error::refused('it was pinned in the form ' . shown($pin->{format})
+            . ', which rampipe-rescue does not know; its RAM is kept') if $pin->{format} ne 'overlay';
+    for my $key (qw(upper work lower.device lower.inode)) {
+        RamPipe::Error::refused("its record has no $key; its RAM is kept") if !defined $pin->{attributes}{$key};
+    }
+    return;
+}
+
+# Whether programs may have written to it: only then there is anything to bring to disk.
+sub was_used { my $pin = shift; return $pin->{step} eq 'PINNED' || $pin->{step} eq 'UNMOUNTING' }
+
+sub look_at {
+    my ($self, $pin, $item) = @_;
+    my $lines   = $item->{lines};
+    my $mounted = RamPipe::Overlay::is_mounted($pin);
+    push @$lines, $mounted ? 'mounted' : "not mounted ($pin->{step})";
+    $item->{mounted} = $mounted ? \1 : \0;
+    if ($mounted) {
+        my @users = RamPipe::Overlay::users($pin);
+        push @$lines, @users ? 'in use by ' . join(', ', @users) : 'not in use';
+        $item->{users} = \@users;
+    }
+    check_format($pin) if $mounted || was_used($pin);
+    my $upper = $pin->{attributes}{upper} && RamPipe::Upper->of($pin);
+    if ($upper && ($mounted || was_used($pin))) {
+        my $seen = eval { $upper->look };
+        push @$lines, $seen ? "in RAM: $seen->{files} files, " . bytes_text($seen->{bytes}) : 'changing all the time';
+        @{$item}{qw(files bytes)} = @{$seen}{qw(files bytes)} if $seen;
+        push @$lines, 'would bring it to disk' . ($mounted && @{ $item->{users} } ? ', and leave it mounted' : '');
+    } else {
+        push @$lines, 'would remove what is left of it: ' . ($upper || !was_used($pin) ? 'everything is on disk'
+            : 'what was in RAM has gone; its redo log has its last checkpoint');
+    }
+    $item->{result} = 'todo';
+    return;
+}
+
+sub rescue {
+    my ($self, $pin, $item) = @_;
+    my $pins    = $self->{pins};
+    my $mounted = RamPipe::Overlay::is_mounted($pin);
+    if (!$mounted && !was_used($pin)) {
+        RamPipe::Overlay::unmount($pin);
+        $pins->discard($pin);
+        push @{ $item->{lines} }, 'removed what was left of it; everything is on disk';
+        $item->{result} = 'done';
+        return;
+    }
+    check_format($pin);
+    my $upper = RamPipe::Upper->of($pin);
+    if (!$upper) {
+        # RAM went with a reboot, the runtime directory did not.
+        RamPipe::Error::refused('it is mounted, but its RAM is not at ' . shown($pin->{attributes}{upper})) if $mounted;
+        $pins->forget($pin);
+        push @{ $item->{lines} }, 'what was in RAM has gone; its redo log, if there is one, has its last checkpoint';
+        $item->{result} = 'done';
+        return;
+    }
+    my $sync = RamPipe::Sync->new(
+        pin => $pin, upper => $upper,
+        report => sub { push @{ $item->{lines} }, $_[0] },
+        progress => $self->progress("writing $item->{name}"),
+    );
+    if ($mounted) {
+        $self->checkpoint($sync, $item);
+        $sync->hold;
+        $pins->step($pin, 'UNMOUNTING');
+        if (!eval { RamPipe::Overlay::unmount($pin); 1 }) {
+            my $e = $@;
+            $pins->step($pin, 'PINNED');
+            $self->kept($sync, $item, $e);
+            return;
+        }
+    } else {
+        # A file target's overlay may still be there, out of sight.
+        RamPipe::Overlay::unmount($pin);
+        $sync->hold;
+    }
+    $self->last_sync($sync, $pin, $mounted);
+    $pins->step($pin, 'DISCARDING');
+    $sync->let_go;
+    undef $upper;
+    delete $sync->{upper};
+    $pins->discard($pin);
+    push @{ $item->{lines} },
+        "$sync->{changes} changed files and directories (" . bytes_text($sync->{bytes}) . ') brought to disk',
+        'unmounted, and its RAM is free';
+    @{$item}{qw(files bytes)} = @{$sync}{qw(changes bytes)};
+    $item->{result} = 'done';
+    return;
+}
+
+sub checkpoint {
+    my ($self, $sync, $item) = @_;
+    return if eval { $sync->checkpoint; 1 };
+    die $@ if !RamPipe::Error::is($@, 'moving');
+    my @users = RamPipe::Overlay::users($sync->{pin});
+    RamPipe::Error::busy("$item->{name} is written to all the time (by "
+            . (@users ? join(', ', @users) : 'nobody who could be found')
+            . '), so that there is no moment at which it could be copied whole; nothing was changed, it stays mounted,'
+            . ' and its last checkpoint is on disk: stop those programs and run this again');
+}
+
+# It is in use: its present state is on disk, or in a committed log there.
+sub kept {
+    my ($self, $sync, $item, $why) = @_;
+    die $why if !RamPipe::Error::is($why, 'busy');
+    $sync->let_go;
+    push @{ $item->{lines} },
+        "$sync->{changes} changed files and directories (" . bytes_text($sync->{bytes}) . ') are safe on disk'
+        . ($sync->{deferred}
+            ? ', some of them in a redo log that is applied at the next start of RamPipe, or by rampipe-rescue'
+            : '');
+    @{$item}{qw(files bytes)} = @{$sync}{qw(changes bytes)};
+    $item->{deferred} = $sync->{deferred} ? \1 : \0;
+    $item->{result}   = 'left';
+    $item->{problem}  = "$why; it stays mounted, and what is written to it from now on is in RAM alone:"
+        . ' stop those programs and run this again';
+    return;
+}
+
+# Nobody should meet the old state once the mount is gone. If it cannot be written, the
+# mount is put back.
+sub last_sync {
+    my ($self, $sync, $pin, $was_mounted) = @_;
+    for my $attempt (1, 2) {
+        return if eval { $sync->finish; 1 };
+    }
+    my $e = $@;
+    $sync->let_go;
+    if ($was_mounted) {
+        my $back = eval { RamPipe::Overlay::remount($pin); $self->{pins}->step($pin, 'PINNED'); 1 };
+        die $e if $back;
+        RamPipe::Error::refused("$e; and it could not be mounted again ($@): do not use "
+                . shown($pin->{target}) . ' before this has succeeded; what is in RAM is kept in '
+                . shown($pin->{attributes}{upper}));
+    }
+    die $e;
+}
+
+# Redo logs
+
+# On the disks of these directories, or on all.
+sub logs {
+    my ($self, @directories) = @_;
+    my @disks;
+    if (@directories) {
+        for my $directory (@directories) {
+            my @found = eval { RamPipe::Disk::of_directory($directory) };
+            $self->report({ what => 'disk', name => shown($directory), lines => [], result => 'left', problem => "$@" })
+                if !@found && $@;
+            push @disks, @found;
+        }
+    } else {
+        @disks = RamPipe::Disk::all();
+    }
+    my %seen;
+    for my $disk (@disks) {
+        my $item = { what => 'disk', name => shown($disk->{shown}), lines => [], result => 'nothing' };
+        $self->guarded($item, sub {
+            my $home = $disk->existing_home or return;
+            my $s    = stat_of($home);
+            return if $seen{"$s->{device}:$s->{inode}"}++;
+            my %ids = map { /^([0-9a-z]{1,32})\.(?:redo|redo\.tmp|d)\z/ ? ($1 => 1) : () } list_names($home);
+            $self->log($disk, $_) for sort keys %ids;
+        });
+        $self->report($item) if $item->{result} ne 'nothing';
+    }
+    return;
+}
+
+sub log {
+    my ($self, $disk, $id) = @_;
+    my $item = { what => 'log', name => "$id on " . shown($disk->{shown}), id => $id, lines => [], result => 'nothing' };
+    my $staging = RamPipe::Staging->new($disk, $id);
+    $self->guarded($item, sub {
+        if ($self->{waiting}{$id} || grep { $_->{source} eq "rampipe:$id" } mounts()) {
+            $item->{result} = 'waits';
+            push @{ $item->{lines} }, 'waits: its target is still pinned';
+            return;
+        }
+        $disk->writable if $self->{apply};
+        my $fd;
+        my $read = eval {
+            $fd = $staging->open_log;
+            my $log = $fd && read_log($fd, $self->progress("reading redo log $id"));
+            RamPipe::Error::damaged("it is the log of $log->{header}{pin}") if $log && $log->{header}{pin} ne $id;
+            $self->{read} = $log;
+            1;
+        };
+        if (!$read) {
+            my $e = $@;
+            die $e if !RamPipe::Error::is($e, 'damaged');
+            $self->damaged($staging, $item, $e);
+        } elsif (!$fd) {
+            $self->unfinished($staging, $item);
+        } else {
+            $self->replay($disk, $staging, $fd, $self->{read}, $item);
+        }
+    });
+    $self->report($item);
+    return;
+}
+
+sub damaged {
+    my ($self, $staging, $item, $why) = @_;
+    if (!$self->{apply}) {
+        push @{ $item->{lines} }, "damaged ($why): would set it aside, and apply nothing of it";
+        $item->{result} = 'todo';
+        return;
+    }
+    my $aside = $staging->set_aside('damaged');
+    $item->{result}  = 'left';
+    $item->{problem} = "it is damaged ($why), so nothing of it was applied: its target is as it was at the checkpoint"
+        . ' before; the log is kept as ' . shown($aside);
+    return;
+}
+
+sub unfinished {
+    my ($self, $staging, $item) = @_;
+    push @{ $item->{lines} }, ($self->{apply} ? 'removed' : 'would remove')
+        . ' an unfinished redo log: its target is as it was at the checkpoint before';
+    $item->{result} = 'todo';
+    return if !$self->{apply};
+    $staging->discard_uncommitted;
+    $staging->remove_staged;
+    $item->{result} = 'done';
+    return;
+}
+
+sub replay {
+    my ($self, $disk, $staging, $fd, $log, $item) = @_;
+    my $h      = $log->{header};
+    my $target = shown($h->{target});
+    # Device numbers change from boot to boot; the log is on the disk that it is about.
+    my $device = device_text($disk->{stat});
+    if ($self->{waiting_for}{"$device $h->{inode}"}) {
+        $item->{result} = 'waits';
+        push @{ $item->{lines} }, "waits: its target $target is pinned again";
+        return;
+    }
+    my $path  = $h->{file} ? $h->{target} =~ s{/[^/]*\z}{}sr || '/' : $h->{target};
+    my $place = $disk->place({ device => $device, inode => $h->{inode}, handle => $h->{handle}, path => $path }, 1);
+    my $much  = keys(%{ $log->{files} }) . ' files written' . ($log->{removals} ? ", $log->{removals} removed" : '')
+        . ', ' . bytes_text($log->{bytes}) . ' in place';
+    @{$item}{qw(target files bytes)} = ($h->{target}, scalar keys %{ $log->{files} }, $log->{bytes});
+    RamPipe::Error::refused("the directory of its target $target (inode $h->{inode}) is not on that disk any more;"
+            . ' the log is kept') if !$place;
+    if (!$self->{apply}) {
+        push @{ $item->{lines} }, "would bring $target to its last checkpoint: $much";
+        $item->{result} = 'todo';
+        return;
+    }
+    my $applier = RamPipe::Apply->new(place => $place, staging => $staging, held => {}, log => $log,
+        progress => $self->progress("applying redo log $item->{id}"));
+    $applier->apply($fd, 0);
+    if (%{ $applier->{lost} }) {
+        # Its data has no other place: others replaced the files that it is about.
+        push @{ $item->{lines} },
+            'what could not be applied of it is kept as ' . shown($staging->set_aside('conflict'));
+    } else {
+        $staging->drop_log;
+    }
+    $staging->discard_uncommitted;
+    $staging->remove_staged;
+    push @{ $item->{lines} }, "brought $target to its last checkpoint: $much", @{ $applier->{conflicts} };
+    $item->{conflicts} = scalar @{ $applier->{conflicts} };
+    $item->{result}    = 'done';
+    return;
+}
+
+1;

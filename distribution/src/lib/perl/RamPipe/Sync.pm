@@ -1,0 +1,313 @@
+package RamPipe::Sync;
+
+# Brings what a pin has in RAM to disk: look, write the log, commit, apply, drop the
+# log. docs/redo-log.md says why in this order.
+
+use strict;
+use warnings;
+use Errno qw(ENOSPC EDQUOT);
+use POSIX ();
+use RamPipe::Apply ();
+use RamPipe::Attributes qw(attributes_of give_attributes);
+use RamPipe::Disk ();
+use RamPipe::Error;
+use RamPipe::Linux qw(:all);
+use RamPipe::Mounts ();
+use RamPipe::Plan ();
+use RamPipe::PlanWriter ();
+use RamPipe::RedoLog qw(NONE read_log);
+use RamPipe::Staging ();
+use RamPipe::Text qw(shown bytes_text);
+use RamPipe::Upper ();
+
+use constant {
+    # Files on disk beyond these are not held with leases.
+    MOST_HELD         => 20_000,
+    OTHER_DESCRIPTORS => 1_000,
+    # Coarse change times have the granularity of the timer interrupt: at most 10 ms.
+    COARSE => 0.02,
+};
+
+# Seconds to wait before each further attempt at a copy during which nothing changes.
+my @pauses = (0, 0.02, 0.06, 0.12, 0.3, 0.6, 1, 2);
+
+# A pin's record (RamPipe::Pins), its upper layer, where its directory is on disk.
+# report is called with what people should know, progress with bytes.
+sub new {
+    my ($class, %given) = @_;
+    my $pin  = $given{pin};
+    my $self = bless { %given, held => {}, clean => {}, changes => 0, bytes => 0, sequence => 0 }, $class;
+    $self->{place} = RamPipe::Disk::find(identity($pin));
+    $self->{place}{disk}->writable;
+    $self->{staging} = RamPipe::Staging->new($self->{place}{disk}, $pin->{id});
+    return $self;
+}
+
+sub identity {
+    my $pin = shift;
+    my $a   = $pin->{attributes};
+    return {
+        device => $a->{'lower.device'},
+        inode  => $a->{'lower.inode'},
+        handle => $a->{'lower.handle'} // '',
+        path   => $pin->{kind} eq 'FILE' ? $pin->{target} =~ s{/[^/]*\z}{}sr || '/' : $pin->{target},
+    };
+}
+
+# Before Linux 6.13 changes within one tick of the clock have the same time, so that
+# what changed a moment ago may have changed again unseen.
+sub coarse_times {
+    my ($major, $minor) = (POSIX::uname())[2] =~ /^(\d+)\.(\d+)/;
+    return !defined $major || $major * 1000 + $minor < 6013;
+}
+
+# While the overlay is mounted, and programs perhaps write: a copy during which nothing
+# changed. Throws a RamPipe::Error of kind moving if the target never rests.
+sub checkpoint {
+    my $self = shift;
+    my $last;
+    for my $pause (@pauses) {
+        select undef, undef, undef, $pause;
+        my $mapped = RamPipe::Upper::mapped($self->{pin}{id});
+        return if eval { $self->run($mapped, 1); 1 };
+        $last = $@;
+        die $last if !RamPipe::Error::is($last, 'moving');
+    }
+    die $last;
+}
+
+# Once nothing is mounted any more.
+sub finish {
+    my $self = shift;
+    $self->run({}, 0);
+    return;
+}
+
+sub run {
+    my ($self, $mapped, $mounted) = @_;
+    $self->finish_pending;
+    my $settled = now() - COARSE;
+    my $plan = RamPipe::Plan->look(
+        place => $self->{place},
+        upper => $self->{upper},
+        mapped => $mapped,
+        clean  => $self->{clean},
+    );
+    RamPipe::Error::moving(shown($self->{pin}{target}))
+        if $mounted && coarse_times() && $plan->{seen}{newest} >= $settled;
+    $self->still($plan);
+    $self->write($plan, $mounted);
+    return;
+}
+
+sub still {
+    my ($self, $plan) = @_;
+    RamPipe::Error::moving(shown($self->{pin}{target})) if !RamPipe::Upper::same_look($self->{upper}->look, $plan->{seen});
+    return;
+}
+
+# Finishes a log that was committed and not applied, unless it waits for the pin's end:
+# then the next one takes its place.
+sub finish_pending {
+    my $self    = shift;
+    my $staging = $self->{staging};
+    my $done    = eval {
+        my $fd  = $staging->open_log or return 1;
+        my $log = read_log($fd);
+        my $h   = $log->{header};
+        RamPipe::Error::damaged('it is the log of another target')
+            if $h->{pin} ne $self->{pin}{id} || $h->{inode} != $self->{place}{stat}{inode};
+        if (!$h->{deferred}) {
+            my $applier = $self->applier($log);
+            $applier->apply($fd, 0);
+            $self->{report}->($_) for @{ $applier->{conflicts} };
+            $staging->drop_log;
+            $staging->remove_staged;
+        }
+        $self->{sequence} = $h->{sequence} + 1 if $h->{sequence} >= $self->{sequence};
+        1;
+    };
+    return if $done;
+    die $@ if !RamPipe::Error::is($@, 'damaged');
+    my $why   = $@;
+    my $aside = $staging->set_aside('damaged');
+    $staging->remove_staged;
+    $self->{report}->("its redo log was damaged ($why) and is kept as " . shown($aside));
+    return;
+}
+
+sub applier {
+    my ($self, $log) = @_;
+    return RamPipe::Apply->new(place => $self->{place}, staging => $self->{staging}, held => $self->{held}, log => $log);
+}
+
+# What an attempt that was cut short has left; a log that waits for the pin's end stays.
+sub remove_leftovers {
+    my $self    = shift;
+    my $staging = $self->{staging};
+    my $fd      = $staging->open_log;
+    my $keep    = $fd ? RamPipe::Staging::prefix(read_log($fd)->{header}{sequence}) : undef;
+    $staging->discard_uncommitted;
+    $staging->remove_staged(sub { !defined $keep || index($_[0], $keep) != 0 });
+    return;
+}
+
+sub write {
+    my ($self, $plan, $mounted) = @_;
+    my $staging = $self->{staging};
+    $self->remove_leftovers;
+    my $deferred = $mounted && $plan->moves ? 1 : 0;
+    my $sequence = $self->{sequence} = ($self->{sequence} || 0) + 1;
+    my $pin      = $self->{pin};
+    my $fd;
+    my $open = sub { return $fd ||= $staging->create_log };
+    my $out  = RamPipe::PlanWriter->new(
+        plan => $plan, staging => $staging, held => $self->{held}, log => RamPipe::RedoLog->writer($open),
+        sequence => $sequence, mounted => $mounted, progress => $self->{progress},
+    );
+    my $committed = eval {
+        $out->write(
+            pin => $pin->{id}, sequence => $sequence, deferred => $deferred, file => $pin->{kind} eq 'FILE',
+            device => $pin->{attributes}{'lower.device'}, inode => $pin->{attributes}{'lower.inode'},
+            handle => $pin->{attributes}{'lower.handle'} // '', target => $pin->{target},
+        );
+        $out->{log}->finish if !$out->is_empty;
+        $out->check_mapped;
+        $self->still($plan);
+        if (!$out->is_empty) {
+            $out->make_durable($open->());
+            $staging->commit;
+        }
+        1;
+    };
+    $self->abandon($@, $out, $sequence) if !$committed;
+    $self->{deferred} = 0;
+    if ($out->is_empty) {
+        if ($staging->has_log) {
+            # What it was to do has been undone in RAM.
+            $staging->drop_log;
+            $staging->remove_staged;
+        }
+    } else {
+        $self->carry_out($fd, $out, $deferred);
+    }
+    $self->remember($plan) if !$deferred;
+    return;
+}
+
+# Takes back what is not committed and throws the right error.
+sub abandon {
+    my ($self, $error, $out, $sequence) = @_;
+    my $prefix = RamPipe::Staging::prefix($sequence);
+    eval {
+        $self->{staging}->discard_uncommitted;
+        $self->{staging}->remove_staged(sub { index($_[0], $prefix) == 0 });
+    };
+    if (RamPipe::Error::failed($error, ENOSPC, EDQUOT)) {
+        my $free = eval { bytes_text(room($self->{place}{directory})) . ' are free' } // 'how much is free is unknown';
+        RamPipe::Error->throw('system',
+            'no room on the disk of ' . shown($self->{pin}{target}) . ': more than ' . bytes_text($out->needed)
+                . " are needed, $free; all data is safe in RAM: make room on that disk and run this again ($error)",
+            $error->{errno});
+    }
+    die $error;
+}
+
+sub carry_out {
+    my ($self, $fd, $out, $deferred) = @_;
+    my $log     = read_log($fd);
+    my $applier = $self->applier($log);
+    $applier->apply($fd, $deferred);
+    for my $id (sort keys %{ $applier->{lost} }) {
+        $self->keep_beside($applier, $log->{files}{$id}, $out->{node}{$id}, $out);
+    }
+    $self->{report}->($_) for @{ $applier->{conflicts} };
+    my $prefix = RamPipe::Staging::prefix($out->{sequence});
+    if ($deferred) {
+        $self->{staging}->remove_staged(sub { index($_[0], $prefix) != 0 });
+        $self->{deferred} = 1;
+    } else {
+        $self->{staging}->drop_log;
+        $self->{staging}->remove_staged;
+    }
+    $self->{changes} += $out->changes;
+    $self->{bytes}   += $out->{bytes} + $out->{staged_bytes};
+    return;
+}
+
+# The file on disk is not the one any more that was to be changed: both versions are kept.
+sub keep_beside {
+    my ($self, $applier, $file, $n, $out) = @_;
+    return if $file->{home} == NONE || !$n || !is_regular($n->{upper});
+    my $dir  = $applier->directory($file->{home}) || $self->{place}{directory};
+    my $name = $out->next_name;
+    return if eval {
+        my $from = $out->{plan}->open_upper($n, RamPipe::Upper::READ, 1);
+        my $to = open_at($self->{staging}->fd, $name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0600);
+        $out->copy($n, $from, $to);
+        give_attributes(attributes_of($from, $n->{upper}), $to);
+        sync_file($to);
+        $applier->place_beside($name, $dir, $file->{home_name});
+        sync_file($dir);
+        1;
+    };
+    # If it changed meanwhile it will be written as what it is next time.
+    die $@ if !RamPipe::Error::is($@, 'moving');
+    return;
+}
+
+# What is on disk now, so that the last syncback need not compare it again while others
+# wait for leases.
+sub remember {
+    my ($self, $plan) = @_;
+    return if coarse_times();
+    my $same = sub {
+        my $was = shift;
+        return sub { unchanged($_[0], $was) };
+    };
+    for my $n ($plan->nodes) {
+        next if $n->{mapped} || defined $n->{index_name} || @{ $n->{names} } != 1 || !is_regular($n->{upper});
+        my $name = $n->{names}[0];
+        my $path = RamPipe::Plan::joined(new_path($name->{dir}), $name->{name});
+        my $fd = eval { open_beneath_same_mount($self->{place}{directory}, $path, O_PATH | O_NOFOLLOW) } or next;
+        $self->{clean}{ $n->{upper}{inode} } = { upper => $same->($n->{upper}), lower => $same->(stat_of($fd)) };
+    }
+    return;
+}
+
+sub new_path {
+    my $d = shift;
+    return $d->{new_parent} ? RamPipe::Plan::joined(new_path($d->{new_parent}), $d->{new_name}) : '';
+}
+
+# Holds the files on disk that may have to change with leases, so that programs that open
+# them wait until it is done. They are open for writing first: a lease of the write kind is
+# granted if that is the only way in which the file is open, and the kernel makes no
+# exception for its holder's other opens (fcntl(2)).
+sub hold {
+    my $self = shift;
+    my $plan = eval { RamPipe::Plan->look(place => $self->{place}, upper => $self->{upper}, mapped => {}, clean => {}) };
+    if (!$plan) {
+        return if RamPipe::Error::is($@, 'moving');
+        die $@;
+    }
+    my @files = grep { is_regular($_->{upper}) && $_->{lower} } $plan->nodes;
+    my $most  = let_open((@files < MOST_HELD ? @files : MOST_HELD) + OTHER_DESCRIPTORS) - OTHER_DESCRIPTORS;
+    for my $n (@files) {
+        last if keys %{ $self->{held} } >= $most || keys %{ $self->{held} } >= MOST_HELD;
+        my ($name) = grep { $_->{lower} && $_->{lower}{inode} == $n->{lower}{inode} } @{ $n->{names} };
+        next if !$name || $self->{held}{ $n->{lower}{inode} };
+        # Running programs, and what somebody has open already: nothing to wait for.
+        my $fd = eval {
+            my $dir = $plan->open_lower($name->{dir});
+            RamPipe::Apply::open_file($self->{place}, {}, $dir, $name->{name}, $n->{lower}{inode});
+        } or next;
+        $self->{held}{ $n->{lower}{inode} } = $fd if lease_write($fd);
+    }
+    return;
+}
+
+# A lease ends with its descriptor.
+sub let_go { my $self = shift; $self->{held} = {}; return }
+
+1;
