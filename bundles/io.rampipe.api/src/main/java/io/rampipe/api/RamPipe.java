@@ -43,6 +43,12 @@ public interface RamPipe {
 
     Status status();
 
+    /**
+     * What others have changed on disk behind pins, past ones included, for as long as the copies
+     * are there that were kept; oldest first.
+     */
+    List<Conflict> conflicts();
+
     /** Every strategy there is. */
     List<StrategyStatus> strategies();
 

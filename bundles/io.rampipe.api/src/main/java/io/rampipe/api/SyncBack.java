@@ -87,6 +87,13 @@ public interface SyncBack {
         return List.of();
     }
 
+    /**
+     * Adds something that others did to a pin's target as a whole to the {@link #conflicts}.
+     *
+     * @param what goes on behind the target's path
+     */
+    default void conflict(Pin pin, String what) throws IOException {}
+
     /** The last syncback. One thread. Closing lets waiting openers go on. */
     @ConsumerType
     interface Last extends AutoCloseable {

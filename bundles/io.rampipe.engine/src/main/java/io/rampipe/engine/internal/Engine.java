@@ -1,5 +1,6 @@
 package io.rampipe.engine.internal;
 
+import io.rampipe.api.Conflict;
 import io.rampipe.api.EventSource;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
@@ -653,6 +654,21 @@ public final class Engine implements RamPipe {
         } catch (IOException e) {
             return 0;
         }
+    }
+
+    @Override
+    public List<Conflict> conflicts() {
+        List<Pin> pins = keeper.pins().stream().map(LivePin::record).toList();
+        List<Conflict> all = new ArrayList<>();
+        for (SyncBack sync : syncs.all()) {
+            try {
+                all.addAll(sync.conflicts(settings.directories(), pins));
+            } catch (IOException e) {
+                log.warn("cannot tell all conflicts: %s", e.getMessage());
+            }
+        }
+        all.sort(Comparator.comparingLong(Conflict::when));
+        return all;
     }
 
     @Override

@@ -601,6 +601,9 @@ final class Keeper {
         SyncBack sync = syncOf(pin);
         SyncBack.Result total = new SyncBack.Result(true, 0, 0, 0);
         boolean mounted = strategy.mounted(pin.record());
+        if (!mounted) {
+            checkLeft(pin, strategy);
+        }
         Optional<String> settled = Optional.empty();
         // Whoever opens a file while the rest is written has to wait: let it be little, and best
         // nothing at all, for the daemon may die between the unmounting and the writing.
@@ -636,6 +639,57 @@ final class Keeper {
         }
         discard(pin, strategy, sync);
         return total;
+    }
+
+    /**
+     * As long as programs have files open in an overlay that is not mounted any more, what they
+     * write is in RAM alone: it is brought to disk again and again, and the RAM is kept.
+     */
+    private void checkLeft(LivePin pin, PinStrategy strategy) throws IOException {
+        pin.lingers = strategy.lingers(pin.record());
+        if (pin.lingers) {
+            checkpointLocked(pin);
+            throw new BusyException(
+                    pin
+                            + " is not mounted any more, but programs still have files of it open;"
+                            + " what they write is written to disk until they close them");
+        }
+    }
+
+    /** Looks for pins whose mounts others have taken away; called when any mount has changed. */
+    void lookForDetached() {
+        for (LivePin pin : pins) {
+            pin.lock.lock();
+            try {
+                if (!pin.gone()
+                        && pin.state() != LivePin.State.ORPHANED
+                        && pin.record().step() == Pin.Step.PINNED
+                        && !strategyOf(pin).mounted(pin.record())) {
+                    detached(pin);
+                }
+            } catch (IOException | RuntimeException e) {
+                log.error("cannot tell whether %s is still mounted: %s", pin, message(e));
+            } finally {
+                pin.lock.unlock();
+            }
+        }
+    }
+
+    private void detached(LivePin pin) throws IOException {
+        String what =
+                "was pinned, and its mount was taken away by others (unmounted, or its directory"
+                        + " renamed or removed in another mount namespace); what was in RAM is"
+                        + " written to disk, and the pin ends";
+        log.warn("%s %s", pin, what);
+        step(pin, pin.record().at(Pin.Step.UNMOUNTING));
+        pin.state(LivePin.State.BUSY, "its mount was taken away by others");
+        pin.nextUnpin = System.nanoTime();
+        sense.unpinned(pin);
+        try {
+            syncOf(pin).conflict(pin.record(), what);
+        } catch (IOException e) {
+            log.warn("cannot add that to the list of conflicts: %s", message(e));
+        }
     }
 
     /** Once more at once, where programs see a half-way state as long as it does not succeed. */
@@ -822,6 +876,13 @@ final class Keeper {
             return;
         }
         // Nothing covers the target any more, so what is in RAM can only go to disk.
+        if (record.step() != Pin.Step.DISCARDING && strategy.lingers(record)) {
+            step(pin, record.at(Pin.Step.UNMOUNTING));
+            pin.lingers = true;
+            pin.state(LivePin.State.BUSY, "its mount was taken away, and programs go on with it");
+            log.info("took over %s from an earlier daemon, without its mount", pin);
+            return;
+        }
         if (Leftovers.unwritten(record, sync)) {
             try (SyncBack.Last last = sync.begin(record)) {
                 account(pin, last.finish());

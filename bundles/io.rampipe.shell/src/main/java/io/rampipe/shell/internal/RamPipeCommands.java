@@ -42,6 +42,7 @@ import org.osgi.service.log.LoggerFactory;
             "osgi.command.function=pin",
             "osgi.command.function=unpin",
             "osgi.command.function=sync",
+            "osgi.command.function=conflicts",
             "osgi.command.function=status",
             "osgi.command.function=strategies",
             "osgi.command.function=config",
@@ -183,6 +184,20 @@ public final class RamPipeCommands {
                                 path -> written(path, "synced", engine()::sync)));
     }
 
+    @Descriptor(Manual.DO_CONFLICTS)
+    public String conflicts(@Descriptor(ARGUMENTS) String[] args) throws CommandFailed {
+        return run(
+                Manual.CONFLICTS,
+                args,
+                arguments -> {
+                    arguments.noOperands();
+                    var all = engine().conflicts();
+                    return arguments.has("--json")
+                            ? Json.object(json -> json.list("conflicts", all, Reports::conflict))
+                            : Reports.conflicts(all, System.currentTimeMillis());
+                });
+    }
+
     @Descriptor(Manual.DO_STATUS)
     public String status(@Descriptor(ARGUMENTS) String[] args) throws CommandFailed {
         return run(
@@ -191,9 +206,10 @@ public final class RamPipeCommands {
                 arguments -> {
                     arguments.noOperands();
                     RamPipe.Status status = engine().status();
+                    int conflicts = engine().conflicts().size();
                     return arguments.has("--json")
-                            ? Json.object(json -> Reports.status(json, status))
-                            : Reports.status(status);
+                            ? Json.object(json -> Reports.status(json, status, conflicts))
+                            : Reports.status(status, conflicts);
                 });
     }
 

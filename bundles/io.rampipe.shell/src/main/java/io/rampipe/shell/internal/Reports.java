@@ -1,5 +1,6 @@
 package io.rampipe.shell.internal;
 
+import io.rampipe.api.Conflict;
 import io.rampipe.api.Printable;
 import io.rampipe.api.RamPipe.Explanation;
 import io.rampipe.api.RamPipe.HotFile;
@@ -125,7 +126,7 @@ final class Reports {
                 .texts("reasons", why.reasons());
     }
 
-    static String status(Status s) {
+    static String status(Status s, int conflicts) {
         Table table = new Table("", "");
         table.row(
                 "  events",
@@ -170,13 +171,17 @@ final class Reports {
         out.append(", ").append(Printable.of(s.state()));
         out.append(", up for ").append(Units.duration(Duration.ofMillis(s.uptimeMillis())));
         out.append('\n').append(table.toString().stripTrailing());
+        if (conflicts > 0) {
+            out.append("\n! ").append(Human.count(conflicts, "conflict"));
+            out.append(": see rampipe conflicts");
+        }
         for (String problem : s.problems()) {
             out.append("\n! ").append(Printable.of(problem));
         }
         return out.toString();
     }
 
-    static void status(Json json, Status s) throws IOException {
+    static void status(Json json, Status s, int conflicts) throws IOException {
         json.put("version", s.version())
                 .put("state", s.state())
                 .texts("problems", s.problems())
@@ -195,7 +200,34 @@ final class Reports {
                 .put("absorbed", s.absorbed())
                 .put("written", s.written())
                 .put("pins", s.pins())
-                .put("unsynced_bytes", s.dirtyBytes());
+                .put("unsynced_bytes", s.dirtyBytes())
+                .put("conflicts", conflicts);
+    }
+
+    /**
+     * @param now epoch milliseconds
+     */
+    static String conflicts(List<Conflict> conflicts, long now) {
+        if (conflicts.isEmpty()) {
+            return "There are no conflicts.";
+        }
+        Table table = new Table(">AGO", "PATH");
+        for (Conflict c : conflicts) {
+            table.row(Human.age(c.when(), now), c.path().toString());
+            table.note(c.what() + (c.copy().isEmpty() ? "" : " " + c.copy().name()));
+        }
+        return table.toString().stripTrailing();
+    }
+
+    static void conflict(Json json, Conflict c) throws IOException {
+        json.put("path", c.path());
+        if (!c.copy().isEmpty()) {
+            json.put("copy", c.copy());
+        }
+        json.put("target", c.target())
+                .put("pin", c.pin())
+                .moment("when", c.when())
+                .put("what", c.what());
     }
 
     static String strategies(List<StrategyStatus> strategies) {

@@ -24,6 +24,9 @@ import java.util.Optional;
 final class ConflictList {
     static final FilePath FILE = FilePath.of("conflicts");
 
+    /** The path of an entry that is about the target as a whole. */
+    static final FilePath TARGET = FilePath.of(".");
+
     private static final FilePath FRESH = FilePath.of("conflicts.new");
     private static final FilePath NO_NAME = FilePath.of("");
     private static final String VERSION = "1";
@@ -96,7 +99,7 @@ final class ConflictList {
                         new Conflict(
                                 e.pin,
                                 e.target,
-                                e.target.resolve(e.path),
+                                e.path.equals(TARGET) ? e.target : e.target.resolve(e.path),
                                 e.copy.isEmpty() ? NO_NAME : e.target.resolve(e.copy),
                                 e.when,
                                 e.what));

@@ -347,6 +347,18 @@ public final class JournalSyncBack implements SyncBack {
         return found.values().stream().flatMap(List::stream).toList();
     }
 
+    @Override
+    public void conflict(Pin pin, String what) throws IOException {
+        Disk.Identity identity = Disk.Identity.of(pin);
+        try (Disk.Place place = Disk.find(identity, steps)) {
+            conflicts.add(
+                    place.disk(),
+                    identity,
+                    pin.id(),
+                    List.of(new Drift.Found(ConflictList.TARGET, FilePath.of(""), what)));
+        }
+    }
+
     private State state(Pin pin) {
         return states.computeIfAbsent(pin.id(), id -> new State());
     }
