@@ -160,14 +160,61 @@ class ConflictIT {
     }
 
     @Test
-    void aMountDetachedByRenamingItsDirectoryElsewhere() throws Exception {
+    void aDirectoryRenamedElsewhereTakesItsMountWithIt() throws Exception {
         Files.writeString(target.resolve("a"), "ram\n", StandardOpenOption.APPEND);
         behind("mv " + target + " " + target + ".moved");
+        daemon.command("unpin", target + ".moved");
+        daemon.command("unpin", "--all");
         awaitUnpinned();
         assertEquals("disk\nram\n", Files.readString(Path.of(target + ".moved/a")));
         assertFalse(Files.exists(target));
-        assertTrue(conflict("").get("what").getAsString().contains("taken away"));
+    }
+
+    @Test
+    void aFileReplacedUnderItsMount() throws Exception {
+        Path single = Files.createDirectories(disk.root().resolve("home/single")).resolve("file");
+        Files.writeString(single, "disk\n");
+        daemon.command("pin", single.toString()).ok();
+        Files.writeString(single, "ram\n", StandardOpenOption.APPEND);
+        Command.run(
+                "unshare",
+                "-m",
+                "--propagation",
+                "private",
+                "sh",
+                "-ec",
+                "umount " + single + "; cd " + single.getParent() + "; echo others > t; mv t file");
+        Await.until(SOON, () -> !daemon.pinned(single), daemon::logText);
+        assertEquals("others\n", Files.readString(single));
+        Path copy =
+                conflicts().stream()
+                        .filter(c -> c.has("copy"))
+                        .map(c -> Path.of(c.get("copy").getAsString()))
+                        .findFirst()
+                        .orElseThrow(() -> new AssertionError(daemon.logText()));
+        assertEquals("disk\nram\n", Files.readString(copy));
+        assertEquals(single.getParent(), copy.getParent());
         assertTrue(daemon.logText().contains("taken away by others"), daemon::logText);
+    }
+
+    @Test
+    void anEmptyDirectoryRemovedUnderItsMount() throws Exception {
+        Path empty = Files.createDirectories(disk.root().resolve("home/empty"));
+        daemon.command("pin", empty.toString()).ok();
+        Files.createDirectories(empty.resolve("d"));
+        Files.writeString(empty.resolve("d/f"), "ram\n");
+        Command.run(
+                "unshare",
+                "-m",
+                "--propagation",
+                "private",
+                "sh",
+                "-ec",
+                "umount " + empty + "; rmdir " + empty);
+        Await.until(SOON, () -> !daemon.pinned(empty), daemon::logText);
+        String found = Command.shell("cat " + empty + ".rampipe-conflict-*/d/f");
+        assertEquals("ram", found.strip());
+        assertTrue(conflicts().toString().contains("removed on disk by others"));
     }
 
     @Test
@@ -205,7 +252,7 @@ class ConflictIT {
         assertEquals(1, conflicts().size());
     }
 
-    private void awaitUnpinned() {
+    private void awaitUnpinned() throws Exception {
         Await.until(
                 SOON,
                 () -> daemon.command("pins", "--json").ok().json().getAsJsonArray("pins").isEmpty(),

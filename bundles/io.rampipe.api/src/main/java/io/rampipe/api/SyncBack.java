@@ -88,6 +88,16 @@ public interface SyncBack {
     }
 
     /**
+     * If others have removed the directory on disk of a pin that is not mounted any more, makes
+     * another one beside it, where what is in RAM can go.
+     *
+     * @return the record from now on; the same if the directory is there
+     */
+    default Pin replaced(Pin pin) throws IOException {
+        return pin;
+    }
+
+    /**
      * Adds something that others did to a pin's target as a whole to the {@link #conflicts}.
      *
      * @param what goes on behind the target's path

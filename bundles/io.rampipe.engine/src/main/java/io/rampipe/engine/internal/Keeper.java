@@ -602,6 +602,7 @@ final class Keeper {
         SyncBack.Result total = new SyncBack.Result(true, 0, 0, 0);
         boolean mounted = strategy.mounted(pin.record());
         if (!mounted) {
+            replace(pin, sync);
             checkLeft(pin, strategy);
         }
         Optional<String> settled = Optional.empty();
@@ -653,6 +654,14 @@ final class Keeper {
                     pin
                             + " is not mounted any more, but programs still have files of it open;"
                             + " what they write is written to disk until they close them");
+        }
+    }
+
+    /** The directory on disk may be gone with the mount. */
+    private void replace(LivePin pin, SyncBack sync) throws IOException {
+        Pin there = sync.replaced(pin.record());
+        if (!there.equals(pin.record())) {
+            step(pin, there);
         }
     }
 
@@ -884,6 +893,8 @@ final class Keeper {
             return;
         }
         if (Leftovers.unwritten(record, sync)) {
+            replace(pin, sync);
+            record = pin.record();
             try (SyncBack.Last last = sync.begin(record)) {
                 account(pin, last.finish());
                 recovered(pin);

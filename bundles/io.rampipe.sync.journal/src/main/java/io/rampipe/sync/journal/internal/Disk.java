@@ -133,6 +133,67 @@ final class Disk implements AutoCloseable {
                         + ") is not to be found on disk; if its disk is not mounted, mount it");
     }
 
+    /**
+     * Where the directory above a target is, if the target's own is gone for sure: its disk is
+     * mounted, and knows it neither by its handle nor by its path.
+     *
+     * @return null if it is there, or if that is not known
+     */
+    static Place findParent(Identity identity, Steps steps) throws IOException {
+        Place parent = null;
+        for (MountInfo mount : mounts(identity.device())) {
+            Disk disk = open(mount, steps);
+            if (disk == null) {
+                continue;
+            }
+            Fd above = null;
+            try {
+                Fd directory = disk.directory(identity);
+                if (directory != null) {
+                    boolean there =
+                            identity.is(Stat.of(directory)) && Stat.of(directory).links() > 0;
+                    directory.close();
+                    if (there) {
+                        if (parent != null) {
+                            parent.close();
+                        }
+                        return null;
+                    }
+                }
+                FilePath path = identity.path().parent();
+                if (parent == null && disk.shown.contains(path) && !path.equals(identity.path())) {
+                    above = disk.beneath(disk.shown.relativize(path));
+                    if (above != null
+                            && Stat.deviceText(Stat.of(above).device()).equals(identity.device())) {
+                        parent = new Place(disk, above, Stat.of(above), true);
+                        above = null;
+                        disk = null;
+                    }
+                }
+            } finally {
+                if (above != null) {
+                    above.close();
+                }
+                if (disk != null) {
+                    disk.close();
+                }
+            }
+        }
+        return parent;
+    }
+
+    private Fd beneath(FilePath path) throws IOException {
+        try {
+            return At.openBeneathSameMount(
+                    root, path.isEmpty() ? SELF : path, At.O_RDONLY | At.O_DIRECTORY, 0);
+        } catch (LinuxException e) {
+            if (e.is(Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP, Errno.EXDEV)) {
+                return null;
+            }
+            throw e;
+        }
+    }
+
     /** One disk for each mount of the device of a directory that has a home; the best first. */
     static List<Disk> withHome(FilePath directory, Steps steps) throws IOException {
         try (Fd fd = At.open(directory, At.O_PATH | At.O_DIRECTORY)) {

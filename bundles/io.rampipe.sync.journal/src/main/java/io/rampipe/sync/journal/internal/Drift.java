@@ -49,6 +49,31 @@ final class Drift {
         return new Drift(file, file == null ? null : Baseline.load(file).orElse(null), pin.id());
     }
 
+    /** Makes a directory under a conflict name that is free; returns the name. */
+    static FilePath makeDirectory(Fd parent, String pin, FilePath name) throws IOException {
+        for (int i = 1; ; i++) {
+            FilePath beside = conflictName(pin, name, i);
+            try {
+                At.mkdir(parent, beside, 0700);
+                return beside;
+            } catch (LinuxException e) {
+                if (!e.is(Errno.EEXIST)) {
+                    throw e;
+                }
+            }
+        }
+    }
+
+    /** From now on the pin's directory on disk is this one, as it is now. */
+    static void startAnew(Pin pin, Fd directory) throws IOException {
+        String path = pin.attributes().get(Pin.BASELINE);
+        if (path != null) {
+            Baseline baseline = new Baseline();
+            baseline.tree(directory);
+            baseline.save(FilePath.ofRaw(path));
+        }
+    }
+
     boolean known() {
         return baseline != null;
     }
@@ -112,6 +137,20 @@ final class Drift {
         String end = CONFLICT + pin + (number == 1 ? "" : "-" + number);
         String raw = name.raw();
         return FilePath.ofRaw(raw.substring(0, Math.min(raw.length(), 255 - end.length())) + end);
+    }
+
+    /** Whether that is the name of a copy of a file of that name. */
+    static boolean isCopy(String pin, FilePath name, FilePath copy) {
+        String raw = copy.raw();
+        int digits = raw.length();
+        while (digits > 0
+                && raw.length() - digits < 6
+                && Character.isDigit(raw.charAt(digits - 1))) {
+            digits--;
+        }
+        boolean numbered = digits < raw.length() && digits > 0 && raw.charAt(digits - 1) == '-';
+        int number = numbered ? Integer.parseInt(raw.substring(digits)) : 1;
+        return copy.equals(conflictName(pin, name, number));
     }
 
     FilePath conflictName(FilePath name, int number) {

@@ -5,9 +5,12 @@ import io.rampipe.api.FilePath;
 import io.rampipe.api.Names;
 import io.rampipe.api.Pin;
 import io.rampipe.api.SyncBack;
+import io.rampipe.api.Target;
 import io.rampipe.linux.At;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
+import io.rampipe.linux.FileHandle;
+import io.rampipe.linux.Io;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
 import io.rampipe.linux.StatFs;
@@ -345,6 +348,39 @@ public final class JournalSyncBack implements SyncBack {
             }
         }
         return found.values().stream().flatMap(List::stream).toList();
+    }
+
+    @Override
+    public Pin replaced(Pin pin) throws IOException {
+        FilePath path = pin.target().path();
+        if (pin.target().kind() == Target.Kind.FILE) {
+            return pin;
+        }
+        try (Disk.Place place = Disk.findParent(Disk.Identity.of(pin), steps)) {
+            if (place == null) {
+                return pin;
+            }
+            FilePath name = Drift.makeDirectory(place.directory(), pin.id(), path.name());
+            Io.sync(place.directory());
+            Pin next = pin;
+            try (Fd made =
+                    At.open(
+                            place.directory(),
+                            name,
+                            At.O_RDONLY | At.O_DIRECTORY | At.O_NOFOLLOW,
+                            0)) {
+                next =
+                        next.with(Pin.LOWER_INODE, Long.toUnsignedString(Stat.of(made).inode()))
+                                .with(Pin.LOWER_HANDLE, FileHandle.of(made).toString());
+                Drift.startAnew(pin, made);
+            }
+            String what =
+                    "was removed on disk by others while it was pinned; what was in RAM is in "
+                            + path.parent().resolve(name);
+            report.accept(path + " " + what);
+            conflict(next, what);
+            return next;
+        }
     }
 
     @Override
