@@ -196,6 +196,14 @@ final class Planner {
                     redirect = null;
                 } else if (redirect != null) {
                     below = lower(redirect.isAbsolute() ? root : lower, redirect);
+                    long origin = origin(sub);
+                    Dir here = lower == null ? null : lower(lower, name);
+                    boolean there = below != null && below.inode == origin;
+                    if (origin != 0 && !there && here != null && here.inode == origin) {
+                        // An attempt that was cut short has taken it to its place already.
+                        below = here;
+                        redirect = null;
+                    }
                 } else if (lower != null) {
                     below = lower(lower, name);
                 }
@@ -207,6 +215,23 @@ final class Planner {
                 }
                 findRedirects(sub, below);
             }
+        }
+    }
+
+    /** Inode number of the directory on disk that it was copied up from; 0 if it is not known. */
+    private long origin(Fd sub) throws IOException {
+        FileHandle handle = UpperLayer.origin(sub).orElse(null);
+        if (handle == null) {
+            return 0;
+        }
+        try (Fd below = handle.open(place.disk().root(), At.O_PATH)) {
+            Stat s = Stat.of(below);
+            return s.device() == place.stat().device() ? s.inode() : 0;
+        } catch (LinuxException e) {
+            if (!e.is(Errno.ESTALE, Errno.ENOENT, Errno.EOPNOTSUPP, Errno.EINVAL)) {
+                throw e;
+            }
+            return 0;
         }
     }
 
