@@ -75,8 +75,10 @@ public interface RamPipe {
     /**
      * What others have changed on disk behind pins, past ones included, for as long as the copies
      * are there that were kept; oldest first.
+     *
+     * @throws IOException if not all can be told
      */
-    List<Conflict> conflicts();
+    List<Conflict> conflicts() throws IOException;
 
     /** Every strategy there is. */
     List<StrategyStatus> strategies();

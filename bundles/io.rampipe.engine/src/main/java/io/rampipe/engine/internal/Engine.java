@@ -717,15 +717,11 @@ public final class Engine implements RamPipe {
     }
 
     @Override
-    public List<Conflict> conflicts() {
+    public List<Conflict> conflicts() throws IOException {
         List<Pin> pins = keeper.pins().stream().map(LivePin::record).toList();
         List<Conflict> all = new ArrayList<>();
         for (SyncBack sync : syncs.all()) {
-            try {
-                all.addAll(sync.conflicts(settings.directories(), pins));
-            } catch (IOException e) {
-                log.warn("cannot tell all conflicts: %s", e.getMessage());
-            }
+            all.addAll(sync.conflicts(settings.directories(), pins));
         }
         all.sort(Comparator.comparingLong(Conflict::when));
         return all;

@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.OptionalInt;
 import org.apache.felix.service.command.Descriptor;
 import org.osgi.framework.BundleContext;
 import org.osgi.framework.BundleException;
@@ -210,11 +211,20 @@ public final class RamPipeCommands {
                 arguments -> {
                     arguments.noOperands();
                     RamPipe.Status status = engine().status();
-                    int conflicts = engine().conflicts().size();
+                    OptionalInt conflicts = conflicts();
                     return arguments.has("--json")
                             ? Json.object(json -> Reports.status(json, status, conflicts))
                             : Reports.status(status, conflicts);
                 });
+    }
+
+    /** Empty if they cannot be told; the command conflicts says why. */
+    private OptionalInt conflicts() throws CommandFailed {
+        try {
+            return OptionalInt.of(engine().conflicts().size());
+        } catch (IOException e) {
+            return OptionalInt.empty();
+        }
     }
 
     @Descriptor(Manual.DO_STRATEGIES)

@@ -15,6 +15,7 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
+import java.util.OptionalInt;
 import java.util.stream.Collectors;
 
 /** What the engine tells, as text and as JSON. The JSON keys are stable; more may be added. */
@@ -156,7 +157,7 @@ final class Reports {
                 .texts("reasons", why.reasons());
     }
 
-    static String status(Status s, int conflicts) {
+    static String status(Status s, OptionalInt conflicts) {
         Table table = new Table("", "");
         table.row(
                 "  events",
@@ -201,8 +202,10 @@ final class Reports {
         out.append(", ").append(Printable.of(s.state()));
         out.append(", up for ").append(Units.duration(Duration.ofMillis(s.uptimeMillis())));
         out.append('\n').append(table.toString().stripTrailing());
-        if (conflicts > 0) {
-            out.append("\n! ").append(Human.count(conflicts, "conflict"));
+        if (conflicts.isEmpty()) {
+            out.append("\n! conflicts cannot be listed: see rampipe conflicts");
+        } else if (conflicts.getAsInt() > 0) {
+            out.append("\n! ").append(Human.count(conflicts.getAsInt(), "conflict"));
             out.append(": see rampipe conflicts");
         }
         for (String problem : s.problems()) {
@@ -211,7 +214,7 @@ final class Reports {
         return out.toString();
     }
 
-    static void status(Json json, Status s, int conflicts) throws IOException {
+    static void status(Json json, Status s, OptionalInt conflicts) throws IOException {
         json.put("version", s.version())
                 .put("state", s.state())
                 .texts("problems", s.problems())
@@ -230,8 +233,10 @@ final class Reports {
                 .put("absorbed", s.absorbed())
                 .put("written", s.written())
                 .put("pins", s.pins())
-                .put("unsynced_bytes", s.dirtyBytes())
-                .put("conflicts", conflicts);
+                .put("unsynced_bytes", s.dirtyBytes());
+        if (conflicts.isPresent()) {
+            json.put("conflicts", conflicts.getAsInt());
+        }
     }
 
     /**
