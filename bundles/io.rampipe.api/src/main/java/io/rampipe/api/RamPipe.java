@@ -72,6 +72,14 @@ public interface RamPipe {
      */
     record Frozen(long until, List<FilePath> unpinned, List<PinStatus> left) {}
 
+    /**
+     * What others have changed on disk behind pins, past ones included, for as long as the copies
+     * are there that were kept; oldest first.
+     *
+     * @throws IOException if not all can be told
+     */
+    List<Conflict> conflicts() throws IOException;
+
     /** Every strategy there is. */
     List<StrategyStatus> strategies();
 

@@ -1,21 +1,32 @@
 package io.rampipe.sync.journal.internal;
 
+import io.rampipe.api.Conflict;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Names;
 import io.rampipe.api.Pin;
 import io.rampipe.api.SyncBack;
+import io.rampipe.api.Target;
+import io.rampipe.linux.At;
+import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
+import io.rampipe.linux.FileHandle;
+import io.rampipe.linux.Io;
+import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
 import io.rampipe.linux.StatFs;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Collection;
+import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
@@ -48,6 +59,7 @@ public final class JournalSyncBack implements SyncBack {
     private final boolean fineKernel;
     private final long[] key = BlockHash.key();
     private final Map<String, State> states = new ConcurrentHashMap<>();
+    private final ConflictList conflicts = new ConflictList();
 
     /** Of one pin. Guarded by its lock. */
     private static final class State {
@@ -199,7 +211,8 @@ public final class JournalSyncBack implements SyncBack {
             boolean mounted,
             Sync.Hold hold)
             throws IOException {
-        Sync sync = new Sync(pin, upper, memory, held, capture, () -> clean(upper), steps);
+        Sync sync =
+                new Sync(pin, upper, memory, held, conflicts, capture, () -> clean(upper), steps);
         try {
             return sync.run(mapped, mounted, hold);
         } catch (MovingException e) {
@@ -347,7 +360,85 @@ public final class JournalSyncBack implements SyncBack {
     @Override
     public List<String> recover(Collection<FilePath> directories, Collection<Pin> pins)
             throws IOException {
-        return new Recovery(pins, steps).run(directories);
+        return new Recovery(pins, conflicts, steps).run(directories);
+    }
+
+    @Override
+    public List<Conflict> conflicts(Collection<FilePath> directories, Collection<Pin> pins)
+            throws IOException {
+        Set<String> devices = new LinkedHashSet<>();
+        for (FilePath directory : directories) {
+            try (Fd fd = At.open(directory, At.O_PATH | At.O_DIRECTORY)) {
+                devices.add(Stat.deviceText(Stat.of(fd).device()));
+            } catch (LinuxException e) {
+                if (!e.is(Errno.ENOENT, Errno.ENOTDIR)) {
+                    throw e;
+                }
+            }
+        }
+        for (Pin pin : pins) {
+            devices.add(pin.attributes().getOrDefault(Pin.LOWER_DEVICE, ""));
+        }
+        Map<Long, List<Conflict>> found = new TreeMap<>();
+        Set<String> seen = new HashSet<>();
+        for (String device : devices) {
+            for (Disk disk : Disk.withHome(device, steps)) {
+                try (disk) {
+                    Stat home = Stat.of(disk.home());
+                    if (seen.add(home.device() + ":" + home.inode())) {
+                        for (Conflict c : conflicts.list(disk)) {
+                            found.computeIfAbsent(c.when(), k -> new ArrayList<>()).add(c);
+                        }
+                    }
+                }
+            }
+        }
+        return found.values().stream().flatMap(List::stream).toList();
+    }
+
+    @Override
+    public Pin replaced(Pin pin) throws IOException {
+        FilePath path = pin.target().path();
+        if (pin.target().kind() == Target.Kind.FILE) {
+            return pin;
+        }
+        try (Disk.Place place = Disk.findParent(Disk.Identity.of(pin), steps)) {
+            if (place == null) {
+                return pin;
+            }
+            FilePath name = Drift.makeDirectory(place.directory(), pin.id(), path.name());
+            Io.sync(place.directory());
+            Pin next = pin;
+            try (Fd made =
+                    At.open(
+                            place.directory(),
+                            name,
+                            At.O_RDONLY | At.O_DIRECTORY | At.O_NOFOLLOW,
+                            0)) {
+                next =
+                        next.with(Pin.LOWER_INODE, Long.toUnsignedString(Stat.of(made).inode()))
+                                .with(Pin.LOWER_HANDLE, FileHandle.of(made).toString());
+                Drift.startAnew(pin, made);
+            }
+            String what =
+                    "was removed on disk by others while it was pinned; what was in RAM is in "
+                            + path.parent().resolve(name);
+            report.accept(path + " " + what);
+            conflict(next, what);
+            return next;
+        }
+    }
+
+    @Override
+    public void conflict(Pin pin, String what) throws IOException {
+        Disk.Identity identity = Disk.Identity.of(pin);
+        try (Disk.Place place = Disk.find(identity, steps)) {
+            conflicts.add(
+                    place.disk(),
+                    identity,
+                    pin.id(),
+                    List.of(new Drift.Found(ConflictList.TARGET, FilePath.of(""), what)));
+        }
     }
 
     private State state(Pin pin) {
