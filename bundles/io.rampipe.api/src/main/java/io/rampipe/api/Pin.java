@@ -65,6 +65,14 @@ public record Pin(
     public static final String LOWER_HANDLE = "lower.handle";
 
     /**
+     * Absolute raw path of the file that tells what the lower directory was like when it was
+     * pinned, and as the syncback has left it since ({@code docs/redo-log.md}, "Baseline"):
+     * whatever differs from it on disk was changed by others. Written before the target is covered,
+     * kept up to date by the syncback, beside the upper directory.
+     */
+    public static final String BASELINE = "baseline";
+
+    /**
      * Mount id of the mount over the target, decimal, of the kind in {@code /proc/self/mountinfo}.
      */
     public static final String MOUNT = "mount";
@@ -72,8 +80,8 @@ public record Pin(
     /**
      * A path below the target (raw; empty if it is not known which) that a program may have changed
      * on disk, past the pin, while the pin was being made, and that could not be undone because
-     * other programs used the pin already. Such a pin is best synced and unpinned at once. Absent
-     * on nearly all.
+     * other programs used the pin already; or while its mount was away, because its last syncback
+     * failed. Such a pin is best synced and unpinned at once. Absent on nearly all.
      */
     public static final String BYPASSED = "bypassed";
 

@@ -23,14 +23,19 @@ public interface SyncBack {
      *
      * @return what was done; {@link Result#consistent} is false if the target did not rest long
      *     enough for a copy at one moment, in which case nothing was written
-     * @throws IOException with the disk as before or as after; a full disk says so ({@link
-     *     DiskFullException})
+     * @throws IOException with the disk as before or as after, or between the two with all that is
+     *     missing in a committed redo log, which the next syncback finishes; what is in RAM is
+     *     right in each case. The message names the cause and what to do. A full disk says so
+     *     ({@link DiskFullException})
      */
     Result checkpoint(Pin pin) throws IOException;
 
     /**
      * Begins the last syncback of a pin, before its mount is taken away: holds those who would open
-     * the files on disk meanwhile.
+     * the files on disk meanwhile, and keeps room on the disk for what is still to be written, so
+     * that a full disk is found out while the mount is there.
+     *
+     * @throws DiskFullException if there is no such room; nothing changed
      */
     Last begin(Pin pin) throws IOException;
 
@@ -56,7 +61,12 @@ public interface SyncBack {
         /**
          * Called after the mount is gone: writes what is still missing. Returns with all of it
          * durable. (The mount is not to be put back while this is open, unless it fails: who waits
-         * to open a file has found the one on disk already, and would go on beside the mount.)
+         * to open a file has found the one on disk already, and would go on beside the mount.) May
+         * be called again after an exception.
+         *
+         * @throws UnfinishedException if the mount must not be put back any more
+         * @throws IOException otherwise: the mount may be put back; whatever has changed on disk is
+         *     covered by what is in RAM
          */
         Result finish() throws IOException;
 

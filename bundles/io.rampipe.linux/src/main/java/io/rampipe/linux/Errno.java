@@ -38,9 +38,14 @@ public final class Errno {
     public static final int ENOTEMPTY = 39;
     public static final int ELOOP = 40;
     public static final int ENODATA = 61;
+    public static final int EBADMSG = 74;
     public static final int EOVERFLOW = 75;
     public static final int EOPNOTSUPP = 95;
+    public static final int ESHUTDOWN = 108;
+    public static final int ETIMEDOUT = 110;
     public static final int ESTALE = 116;
+    public static final int EUCLEAN = 117;
+    public static final int EREMOTEIO = 121;
     public static final int EDQUOT = 122;
 
     private static final Map<Integer, String> TEXTS =
@@ -76,9 +81,14 @@ public final class Errno {
                     Map.entry(ENOTEMPTY, "directory not empty (ENOTEMPTY)"),
                     Map.entry(ELOOP, "a symbolic link is in the way (ELOOP)"),
                     Map.entry(ENODATA, "no such attribute (ENODATA)"),
+                    Map.entry(EBADMSG, "the data on disk is damaged (EBADMSG)"),
                     Map.entry(EOVERFLOW, "value too large (EOVERFLOW)"),
                     Map.entry(EOPNOTSUPP, "not supported (EOPNOTSUPP)"),
+                    Map.entry(ESHUTDOWN, "the file system was shut down (ESHUTDOWN)"),
+                    Map.entry(ETIMEDOUT, "timed out (ETIMEDOUT)"),
                     Map.entry(ESTALE, "the file is gone (ESTALE)"),
+                    Map.entry(EUCLEAN, "the file system is damaged (EUCLEAN)"),
+                    Map.entry(EREMOTEIO, "the device fails (EREMOTEIO)"),
                     Map.entry(EDQUOT, "disk quota exceeded (EDQUOT)"));
 
     private Errno() {}

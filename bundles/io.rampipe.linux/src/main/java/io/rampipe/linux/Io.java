@@ -89,27 +89,38 @@ public final class Io {
         return n;
     }
 
+    /** A call that a signal may interrupt before it has done anything. */
+    @FunctionalInterface
+    private interface Call {
+        int run();
+    }
+
+    private static void again(Call call, String what, Fd fd) throws LinuxException {
+        while (call.run() < 0) {
+            if (LibC.errno() != Errno.EINTR) {
+                throw LinuxException.last(what, fd);
+            }
+        }
+    }
+
     public static void truncate(Fd fd, long size) throws LinuxException {
-        At.check(LibC.ftruncate64(fd.number(), size), "truncate", fd);
+        again(() -> LibC.ftruncate64(fd.number(), size), "truncate", fd);
     }
 
     /** Makes sure of room on disk for a range, extending the file if need be. */
     public static void allocate(Fd fd, long offset, long length) throws LinuxException {
-        At.check(LibC.fallocate64(fd.number(), 0, offset, length), "allocate", fd);
+        again(() -> LibC.fallocate64(fd.number(), 0, offset, length), "allocate", fd);
     }
 
     /** Turns a range into a hole; the size stays. */
     public static void punchHole(Fd fd, long offset, long length) throws LinuxException {
-        At.check(
-                LibC.fallocate64(
-                        fd.number(), FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE, offset, length),
-                "punch a hole into",
-                fd);
+        int mode = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE;
+        again(() -> LibC.fallocate64(fd.number(), mode, offset, length), "punch a hole into", fd);
     }
 
     /** Data and metadata are on disk when this returns. */
     public static void sync(Fd fd) throws LinuxException {
-        At.check(LibC.fsync(fd.number()), "fsync", fd);
+        again(() -> LibC.fsync(fd.number()), "fsync", fd);
     }
 
     /**
@@ -117,7 +128,7 @@ public final class Io {
      * Linux 5.8).
      */
     public static void syncFileSystem(Fd fd) throws LinuxException {
-        At.check(LibC.syncfs(fd.number()), "syncfs", fd);
+        again(() -> LibC.syncfs(fd.number()), "syncfs", fd);
     }
 
     private static Pointer address(ByteBuffer buffer) {

@@ -122,5 +122,13 @@ final class LibC {
 
     static native int fanotify_mark(int group, int flags, long mask, int dir, byte[] path);
 
+    static native long ptrace(long request, int thread, long address, long data);
+
+    static native int wait4(int pid, Pointer status, int options, Pointer usage);
+
+    static native int sched_setscheduler(int thread, int policy, Pointer parameters);
+
+    static native int memfd_create(byte[] name, int flags);
+
     static native int prlimit64(int pid, int resource, Pointer newLimit, Pointer oldLimit);
 }

@@ -3,8 +3,10 @@ package io.rampipe.linux;
 import io.rampipe.api.FilePath;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -23,6 +25,10 @@ public final class Processes {
     private static final FilePath TASK = FilePath.of("task");
     private static final FilePath MAP_FILES = FilePath.of("map_files");
     private static final FilePath COMM = FilePath.of("comm");
+
+    /** In the mode of a link in {@code /proc/PID/fd}: it is open for writing. */
+    private static final int WRITABLE = 0200;
+
     private static final FilePath UP = FilePath.of("..");
 
     /** Nobody nests directories deeper; a bound against surprises. */
@@ -108,6 +114,87 @@ public final class Processes {
      */
     public static List<Holder> onMounts(Set<Long> mounts, int most) throws IOException {
         return scan(true, true, most, (dir, link, held) -> mounts.contains(held.mount()));
+    }
+
+    /**
+     * Other processes that can change something on these mounts at this moment: stand in them, have
+     * a directory of them open, or a file for writing. (Not those that have a file only mapped.)
+     *
+     * @param mounts ids as in {@link Stat#mount}
+     */
+    public static List<Holder> writing(Set<Long> mounts, int most) throws IOException {
+        return scan(
+                false,
+                false,
+                most,
+                (dir, link, held) ->
+                        mounts.contains(held.mount())
+                                && (held.isDirectory()
+                                        || (Stat.at(dir, link).mode() & WRITABLE) != 0));
+    }
+
+    /**
+     * When a process began.
+     *
+     * @param parent its parent at present
+     * @param start clock ticks (a hundredth of a second) since the machine started
+     */
+    public record Birth(int parent, long start) {}
+
+    /** Null if there is no such process. */
+    public static Birth birth(int pid) throws LinuxException {
+        try (Fd proc = proc()) {
+            return birth(proc, pid);
+        }
+    }
+
+    static Birth birth(Fd proc, int pid) {
+        String[] fields = stat(proc, pid);
+        // proc_pid_stat(5): 4 is the parent, 22 the start; the first two are cut off.
+        return fields.length < 20
+                ? null
+                : new Birth(Integer.parseInt(fields[1]), Long.parseLong(fields[19]));
+    }
+
+    /** As in {@code proc_pid_stat(5)}; 0 if there is no such thread. */
+    static char state(Fd proc, int thread) {
+        String[] fields = stat(proc, thread);
+        return fields.length == 0 || fields[0].isEmpty() ? 0 : fields[0].charAt(0);
+    }
+
+    private static String[] stat(Fd proc, int thread) {
+        ByteBuffer buffer = ByteBuffer.allocateDirect(1024);
+        try (Fd stat = At.open(proc, FilePath.of(thread + "/stat"), At.O_RDONLY, 0)) {
+            byte[] bytes = new byte[Io.readFully(stat, buffer, 0)];
+            buffer.flip();
+            buffer.get(bytes);
+            String text = new String(bytes, StandardCharsets.ISO_8859_1);
+            return text.substring(text.lastIndexOf(')') + 2).split(" ");
+        } catch (LinuxException | IndexOutOfBoundsException e) {
+            return new String[0];
+        }
+    }
+
+    /** Every process that there is. */
+    static Set<Integer> all() throws LinuxException {
+        try (Fd proc = proc()) {
+            return all(proc);
+        }
+    }
+
+    static Set<Integer> all(Fd proc) throws LinuxException {
+        Set<Integer> all = new HashSet<>();
+        for (FilePath name : At.list(proc)) {
+            int pid = number(name);
+            if (pid > 0) {
+                all.add(pid);
+            }
+        }
+        return all;
+    }
+
+    private static Fd proc() throws LinuxException {
+        return At.open(FilePath.of("/proc"), At.O_RDONLY | At.O_DIRECTORY);
     }
 
     /** Walks up; a directory that was removed still knows its parent. */

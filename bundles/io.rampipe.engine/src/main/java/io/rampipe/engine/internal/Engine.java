@@ -264,17 +264,21 @@ public final class Engine implements RamPipe {
         chooser.stop();
         syncer.stop();
         sense.stop();
+        boolean done = left.isEmpty();
         try {
-            if (left.isEmpty()) {
+            if (done) {
                 pool.unmount();
             }
         } catch (IOException e) {
-            log.warn("the thin pool stays mounted: %s", e.getMessage());
+            done = false;
+            log.error("the thin pool stays mounted: %s; see rampipe-rescue", e.getMessage());
         }
-        exit.set(left.isEmpty() ? 0 : 1);
-        log.info(
-                left.isEmpty() ? "stopped; everything is on disk" : "stopped; %d pins stay in RAM",
-                left.size());
+        exit.set(done ? 0 : 1);
+        if (done) {
+            log.info("stopped; everything is on disk");
+        } else {
+            log.error("stopped; NOT everything is on disk");
+        }
     }
 
     @Override
@@ -307,14 +311,19 @@ public final class Engine implements RamPipe {
             }
         } while (!left.isEmpty() && System.nanoTime() - end < 0);
         Map<FilePath, String> remaining = new LinkedHashMap<>();
-        left.forEach((pin, why) -> remaining.put(pin.record().target().path(), why));
-        remaining.forEach(
-                (path, why) ->
-                        log.error(
-                                "%s is still in RAM and NOT (wholly) on disk: %s. Its data is safe until the machine is switched off. Close the"
-                                        + " programs that use it, make room on the disk if it is full, and start RamPipe again, or run"
-                                        + " 'rampipe unpin %s' while it runs",
-                                path, why, path));
+        left.forEach(
+                (pin, why) -> {
+                    remaining.put(pin.record().target().path(), why);
+                    log.error(
+                            "%s is still in RAM (%s) and NOT wholly on disk: %s",
+                            pin, pool.path().resolve(pin.record().id()), why);
+                });
+        if (!left.isEmpty()) {
+            log.error(
+                    "what is in RAM is safe until the machine is switched off. To bring it to disk, remove the cause (make room on the disk,"
+                            + " end the programs that use the target), then start RamPipe again, or run 'rampipe-rescue --apply' after it has"
+                            + " ended. To save it elsewhere, copy each target from its path: it stays mounted there");
+        }
         return remaining;
     }
 

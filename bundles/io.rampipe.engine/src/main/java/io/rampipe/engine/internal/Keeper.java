@@ -11,7 +11,9 @@ import io.rampipe.api.Refusal;
 import io.rampipe.api.RefusedException;
 import io.rampipe.api.SyncBack;
 import io.rampipe.api.Target;
+import io.rampipe.api.UnfinishedException;
 import io.rampipe.api.Units;
+import io.rampipe.linux.LinuxException;
 import java.io.IOException;
 import java.security.SecureRandom;
 import java.time.Duration;
@@ -381,7 +383,17 @@ final class Keeper {
     SyncBack.Result checkpoint(LivePin pin) throws IOException {
         pin.lock.lock();
         try {
-            return pin.gone() ? new SyncBack.Result(true, 0, 0, 0) : checkpointLocked(pin);
+            if (pin.gone()) {
+                return new SyncBack.Result(true, 0, 0, 0);
+            }
+            return pin.record().step() == Pin.Step.UNMOUNTING
+                    ? unpinLocked(pin)
+                    : checkpointLocked(pin);
+        } catch (IOException | RuntimeException e) {
+            if (pin.state() != LivePin.State.ORPHANED) {
+                fail(pin, e);
+            }
+            throw e;
         } finally {
             pin.lock.unlock();
         }
@@ -392,44 +404,65 @@ final class Keeper {
         LivePin.State before = pin.state();
         pin.state(LivePin.State.SYNCING, pin.problem());
         long start = System.nanoTime();
-        try {
-            long dirty = sync.dirty(pin.record()).bytes();
-            SyncBack.Result result = sync.checkpoint(pin.record());
-            if (result.consistent()) {
-                absorbed.addAndGet(dirty);
-                account(pin, result);
-                pin.setbacks = 0;
-                pin.state(before == LivePin.State.BUSY ? before : LivePin.State.PINNED, "");
-                if (result.files() > 0) {
-                    log.info(
-                            "synced %s: %s in %d files, in %s; it stays pinned",
-                            pin,
-                            Units.bytes(result.bytes()),
-                            result.files(),
-                            Units.duration(Duration.ofNanos(System.nanoTime() - start)));
-                }
-            } else {
-                pin.setbacks++;
-                pin.state(before, "it does not rest long enough to be written at one moment");
+        long dirty = sync.dirty(pin.record()).bytes();
+        SyncBack.Result result = sync.checkpoint(pin.record());
+        if (result.consistent()) {
+            absorbed.addAndGet(dirty);
+            account(pin, result);
+            recovered(pin);
+            pin.setbacks = 0;
+            pin.state(before == LivePin.State.BUSY ? before : LivePin.State.PINNED, "");
+            if (result.files() > 0) {
+                log.info(
+                        "synced %s: %s in %d files, in %s; it stays pinned",
+                        pin,
+                        Units.bytes(result.bytes()),
+                        result.files(),
+                        Units.duration(Duration.ofNanos(System.nanoTime() - start)));
             }
-            pin.nextCheckpoint = System.nanoTime() + pause(pin);
-            return result;
-        } catch (IOException | RuntimeException e) {
-            fail(pin, e);
-            throw e;
+        } else {
+            pin.setbacks++;
+            pin.state(before, "it does not rest long enough to be written at one moment");
         }
+        pin.nextCheckpoint = System.nanoTime() + pause(pin);
+        return result;
     }
 
     private void fail(LivePin pin, Exception e) {
-        // Once per cause, however often it is tried.
-        if (!String.valueOf(e.getMessage()).equals(pin.problem())) {
-            log.error(
-                    "cannot write %s to disk; its data stays in RAM, and it is tried again: %s",
-                    pin, e.getMessage());
+        String message = message(e);
+        if (!message.contains(pin.toString())) {
+            message = pin + " cannot be written to disk: " + message;
         }
+        // Once per cause, however often it is tried: figures in messages change.
+        String cause = cause(e);
+        if (!cause.equals(pin.cause)) {
+            log.error("%s; its data stays in RAM, and it is tried again", message);
+        }
+        pin.cause = cause;
         pin.setbacks++;
-        pin.state(LivePin.State.FAILING, String.valueOf(e.getMessage()));
+        pin.state(LivePin.State.FAILING, message);
         pin.nextCheckpoint = System.nanoTime() + pause(pin);
+        pin.nextUnpin = pin.nextCheckpoint;
+    }
+
+    private static String message(Exception e) {
+        return e instanceof IOException && e.getMessage() != null ? e.getMessage() : e.toString();
+    }
+
+    private static String cause(Throwable e) {
+        for (Throwable t = e; t != null; t = t.getCause()) {
+            if (t instanceof LinuxException l) {
+                return l.call() + " " + l.errno();
+            }
+        }
+        return e instanceof DiskFullException ? "full" : String.valueOf(e.getMessage());
+    }
+
+    private void recovered(LivePin pin) {
+        if (!pin.cause.isEmpty()) {
+            log.info("%s can be written to disk again, after %d failures", pin, pin.setbacks);
+            pin.cause = "";
+        }
     }
 
     /** The interval; sooner at first after a setback, then ever later up to a minute. */
@@ -479,10 +512,7 @@ final class Keeper {
             throw e;
         } catch (IOException | RuntimeException e) {
             if (!pin.gone() && pin.state() != LivePin.State.ORPHANED) {
-                if (pin.state() != LivePin.State.FAILING) {
-                    fail(pin, e);
-                }
-                pin.nextUnpin = System.nanoTime() + pause(pin);
+                fail(pin, e);
             }
             throw e;
         } finally {
@@ -494,6 +524,7 @@ final class Keeper {
         PinStrategy strategy = strategyOf(pin);
         SyncBack sync = syncOf(pin);
         SyncBack.Result total = new SyncBack.Result(true, 0, 0, 0);
+        boolean mounted = strategy.mounted(pin.record());
         // Whoever opens a file while the rest is written has to wait: let it be little.
         for (int round = 0; round < UNPIN_ROUNDS && strategy.mounted(pin.record()); round++) {
             SyncBack.Result live = checkpointLocked(pin);
@@ -505,11 +536,17 @@ final class Keeper {
         try (SyncBack.Last last = sync.begin(pin.record())) {
             unmount(pin, strategy);
             try {
-                SyncBack.Result rest = finish(last);
+                SyncBack.Result rest = finish(pin, last);
                 total = total.plus(rest);
                 account(pin, rest);
+                recovered(pin);
+            } catch (UnfinishedException e) {
+                throw e;
             } catch (IOException | RuntimeException e) {
-                remount(pin, strategy);
+                // Left without a mount by an earlier daemon: nobody knows how far that one was.
+                if (mounted) {
+                    putBack(pin, strategy, e);
+                }
                 throw e;
             }
             step(pin, pin.record().at(Pin.Step.DISCARDING));
@@ -518,18 +555,50 @@ final class Keeper {
         return total;
     }
 
-    /**
-     * A full disk is found out before anything there has changed. After another error the new state
-     * may be half there, which is no state to mount over: once more, from the committed log.
-     */
-    private SyncBack.Result finish(SyncBack.Last last) throws IOException {
+    /** Once more at once, where programs see a half-way state as long as it does not succeed. */
+    private SyncBack.Result finish(LivePin pin, SyncBack.Last last) throws IOException {
         try {
             return last.finish();
-        } catch (DiskFullException e) {
-            throw e;
-        } catch (IOException e) {
-            log.warn("the last syncback is tried once more: %s", e.getMessage());
+        } catch (UnfinishedException e) {
+            log.warn("the last syncback of %s is tried once more: %s", pin, e.getMessage());
+        }
+        try {
             return last.finish();
+        } catch (IOException | RuntimeException e) {
+            throw new UnfinishedException(
+                    message(e)
+                            + "; all of "
+                            + pin
+                            + " is in RAM, in "
+                            + pin.record().attributes().get(Pin.UPPER)
+                            + ", and in its redo log; its path leads to the disk, where directories"
+                            + " may be missing until it is finished",
+                    e);
+        }
+    }
+
+    /**
+     * Programs see what is in RAM again. Whoever opened something in between has opened it on disk,
+     * and is beside the mount now: so the pin is to go as soon as it can.
+     */
+    private void putBack(LivePin pin, PinStrategy strategy, Exception because) throws IOException {
+        try {
+            Pin again = strategy.remount(pin.record()).at(Pin.Step.PINNED);
+            step(
+                    pin,
+                    again.attributes().containsKey(Pin.BYPASSED)
+                            ? again
+                            : again.with(Pin.BYPASSED, ""));
+            watch(pin);
+        } catch (IOException | RuntimeException e) {
+            because.addSuppressed(e);
+            throw new IOException(
+                    message(because)
+                            + "; and its mount cannot be put back ("
+                            + message(e)
+                            + "): its path leads to the disk, and what is in RAM is kept in "
+                            + pin.record().attributes().get(Pin.UPPER),
+                    because);
         }
     }
 
@@ -549,11 +618,6 @@ final class Keeper {
             }
             throw e;
         }
-    }
-
-    private void remount(LivePin pin, PinStrategy strategy) throws IOException {
-        step(pin, strategy.remount(pin.record()).at(Pin.Step.PINNED));
-        watch(pin);
     }
 
     private void step(LivePin pin, Pin next) throws IOException {
@@ -636,12 +700,9 @@ final class Keeper {
                 try {
                     adopt(pin);
                 } catch (IOException | RuntimeException e) {
-                    pin.setbacks++;
-                    pin.nextUnpin = System.nanoTime() + pause(pin);
-                    pin.state(LivePin.State.ORPHANED, e.getMessage());
-                    log.error(
-                            "cannot take over %s; its data stays in RAM, and it is tried again: %s",
-                            pin, e.getMessage());
+                    log.error("cannot take over %s", pin);
+                    fail(pin, e);
+                    pin.state(LivePin.State.ORPHANED, pin.problem());
                 } finally {
                     pin.lock.unlock();
                 }
@@ -669,6 +730,7 @@ final class Keeper {
             // Nothing covers the target any more, so what is in RAM can only go to disk.
             try (SyncBack.Last last = sync.begin(record)) {
                 account(pin, last.finish());
+                recovered(pin);
             }
             step(pin, record.at(Pin.Step.DISCARDING));
         }

@@ -42,6 +42,9 @@ final class LivePin {
 
     volatile long nextUnpin;
 
+    /** Of the last failure, to tell it from another; empty if it can be written. */
+    volatile String cause = "";
+
     /** Failures or unrest in a row: pauses grow with it. */
     volatile int setbacks;
 

@@ -87,9 +87,15 @@ final class Syncer {
             return;
         }
         try {
+            boolean unfinished = pin.record().step() == Pin.Step.UNMOUNTING;
             boolean cold = pin.rate() <= s.unpinRate() && now - pin.sinceNanos >= s.minTime();
-            if (pin.record().attributes().containsKey(Pin.BYPASSED) && now - pin.nextUnpin >= 0) {
-                keeper.unpin(pin, "a program had slipped past it while it was pinned");
+            if (unfinished) {
+                if (now - pin.nextUnpin >= 0) {
+                    keeper.unpin(pin, "it was not finished before");
+                }
+            } else if (pin.record().attributes().containsKey(Pin.BYPASSED)
+                    && now - pin.nextUnpin >= 0) {
+                keeper.unpin(pin, "a program may have slipped past it");
             } else if (cold && !pin.manual() && now - pin.nextUnpin >= 0) {
                 keeper.unpin(pin, String.format("cold, %.2f accesses/s", pin.rate()));
             } else if (now - pin.nextCheckpoint >= 0) {

@@ -12,6 +12,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.List;
 
 /**
  * The tmpfs that holds everything pinned. Its pages are used as they are written, and its size can
@@ -112,10 +113,21 @@ final class ThinPool {
         }
     }
 
-    /** Unmounts it if it is mounted; all its pins must be gone. */
+    /**
+     * Unmounts it if it is mounted.
+     *
+     * @throws IOException if anything is in it: the kernel would not mind, and nobody would find it
+     *     again
+     */
     synchronized void unmount() throws IOException {
         open = false;
         if (mounted()) {
+            try (Fd pool = At.open(path, At.O_RDONLY | At.O_DIRECTORY)) {
+                List<FilePath> left = At.list(pool);
+                if (!left.isEmpty()) {
+                    throw new IOException(path + " still holds " + left);
+                }
+            }
             Mounts.unmount(Fd.CWD, path);
         }
     }

@@ -14,6 +14,8 @@ import io.rampipe.api.Refusal;
 import io.rampipe.api.RefusedException;
 import io.rampipe.api.SyncBack;
 import io.rampipe.api.Target;
+import io.rampipe.api.UnfinishedException;
+import io.rampipe.testkit.Command;
 import io.rampipe.testkit.NeedsMounts;
 import java.io.IOException;
 import java.lang.reflect.Proxy;
@@ -21,6 +23,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -43,6 +46,7 @@ class KeeperTest {
     @TempDir Path runtime;
 
     private final List<String> calls = new ArrayList<>();
+    private final List<String> lines = new ArrayList<>();
     private final Strategies<PinStrategy> strategies = new Strategies<>("pin");
     private final Strategies<SyncBack> syncs = new Strategies<>("sync");
     private ThinPool pool;
@@ -63,7 +67,7 @@ class KeeperTest {
         journal = new PinFiles(runtime.resolve("pins"));
         strategies.add(new Scripted(), named("overlayfs"));
         syncs.add(new ScriptedSync(), named("journal"));
-        FormatterLogger log = stub(FormatterLogger.class);
+        FormatterLogger log = log();
         keeper = new Keeper(() -> settings, strategies, syncs, pool, journal, log);
         sense =
                 new Sense(
@@ -80,7 +84,9 @@ class KeeperTest {
     @AfterEach
     void tearDown() throws Exception {
         sense.stop();
-        pool.unmount();
+        if (Files.exists(runtime.resolve("pool"))) {
+            Command.shell("umount " + runtime.resolve("pool") + " 2>&1 || true");
+        }
     }
 
     @Test
@@ -135,7 +141,8 @@ class KeeperTest {
         assertThrows(DiskFullException.class, () -> keeper.unpin(pin, "test"));
         assertTrue(mounted);
         assertEquals(LivePin.State.FAILING, pin.state());
-        assertEquals("no space on /some", pin.problem());
+        assertTrue(pin.problem().contains("no space on /some"), pin.problem());
+        assertTrue(pin.problem().contains(TARGET.toString()), pin.problem());
         assertTrue(!calls.contains("unmount UNMOUNTING") && !calls.contains("discard DISCARDING"));
     }
 
@@ -147,6 +154,60 @@ class KeeperTest {
         assertTrue(mounted);
         assertEquals(Pin.Step.PINNED, recorded());
         assertTrue(!calls.contains("discard DISCARDING"));
+        // Somebody may have opened what is on disk meanwhile.
+        assertTrue(records().get(0).attributes().containsKey(Pin.BYPASSED));
+        assertEquals(1, calls.stream().filter("finish"::equals).count());
+        finishFails = null;
+        keeper.unpin(pin, "test");
+        assertTrue(records().isEmpty());
+    }
+
+    @Test
+    void whatIsHalfDoneOnDiskIsNeverMountedOverAndFinishedLater() throws Exception {
+        LivePin pin = pin();
+        finishFails = new UnfinishedException("input/output error", null);
+        assertThrows(UnfinishedException.class, () -> keeper.unpin(pin, "test"));
+        assertEquals(2, calls.stream().filter("finish"::equals).count(), "once more at once");
+        finishFails = new DiskFullException("no space on /some", null);
+        assertThrows(DiskFullException.class, () -> keeper.unpin(pin, "test"));
+        assertThrows(DiskFullException.class, () -> keeper.checkpoint(pin));
+        assertTrue(!mounted && !calls.contains("remount"), calls.toString());
+        assertEquals(LivePin.State.FAILING, pin.state());
+        assertEquals(Pin.Step.UNMOUNTING, recorded());
+        finishFails = null;
+        assertTrue(keeper.checkpoint(pin).consistent());
+        assertTrue(records().isEmpty() && keeper.pins().isEmpty());
+        assertEquals(0, inPool());
+    }
+
+    @Test
+    void failuresAreToldOncePerCauseAndPausesGrow() throws Exception {
+        LivePin pin = pin();
+        long longest = 0;
+        for (int i = 0; i < 10; i++) {
+            // Figures change from one time to the next.
+            checkpointFails =
+                    new DiskFullException("no space on /some: " + i + " B are free", null);
+            assertThrows(DiskFullException.class, () -> keeper.checkpoint(pin));
+            long pause = pin.nextCheckpoint - System.nanoTime();
+            assertTrue(pause > longest / 2, i + ": " + pause);
+            longest = Math.max(longest, pause);
+            assertTrue(pin.problem().contains(": " + i + " B"), pin.problem());
+        }
+        assertTrue(longest > 50e9 && longest <= 60e9, "pause " + longest);
+        assertEquals(1, logged("error"));
+        checkpointFails = new IOException("read-only");
+        assertThrows(IOException.class, () -> keeper.checkpoint(pin));
+        assertEquals(2, logged("error"));
+        checkpointFails = null;
+        keeper.checkpoint(pin);
+        assertEquals(LivePin.State.PINNED, pin.state());
+        assertEquals("", pin.problem());
+        assertTrue(lines.toString().contains("can be written to disk again"), lines.toString());
+    }
+
+    private long logged(String level) {
+        return lines.stream().filter(l -> l.startsWith(level + " ")).count();
     }
 
     @Test
@@ -349,6 +410,26 @@ class KeeperTest {
                                     case "hashCode" -> name.hashCode();
                                     default -> null;
                                 });
+    }
+
+    /** Keeps what is logged. */
+    private FormatterLogger log() {
+        return (FormatterLogger)
+                Proxy.newProxyInstance(
+                        KeeperTest.class.getClassLoader(),
+                        new Class<?>[] {FormatterLogger.class},
+                        (proxy, method, arguments) -> {
+                            if (arguments != null && arguments[0] instanceof String format) {
+                                Object[] values =
+                                        Arrays.copyOfRange(arguments, 1, arguments.length);
+                                values =
+                                        values.length == 1 && values[0] instanceof Object[] v
+                                                ? v
+                                                : values;
+                                lines.add(method.getName() + " " + String.format(format, values));
+                            }
+                            return method.getReturnType() == boolean.class ? Boolean.FALSE : null;
+                        });
     }
 
     private static <T> T stub(Class<T> type) {

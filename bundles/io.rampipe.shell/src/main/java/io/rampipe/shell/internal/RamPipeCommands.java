@@ -278,8 +278,7 @@ public final class RamPipeCommands {
                         throw new CommandFailed(
                                 Human.count(left.size(), "target")
                                         + " could not be unpinned: the daemon runs on, but pins"
-                                        + " nothing new; end the programs that use them, and try"
-                                        + " again");
+                                        + " nothing new; remove the causes, and try again");
                     }
                     stopFramework();
                     return arguments.has("--json")

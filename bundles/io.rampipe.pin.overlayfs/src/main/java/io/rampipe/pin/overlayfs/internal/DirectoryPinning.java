@@ -68,6 +68,7 @@ final class DirectoryPinning extends Pinning {
                                         .with(Pin.MOUNT, Long.toString(Stat.of(overlay).mount())));
                 tree = eligibility.walk(place, visitor(pool, leases));
                 checkBeforeAttaching(place, tree);
+                tree.baseline().save(preparing.path(Pin.BASELINE));
                 since = attach(overlay, place, leases);
             }
             try {

@@ -7,6 +7,7 @@ import io.rampipe.api.PinStrategy.PinRequest;
 import io.rampipe.api.Refusal.Cause;
 import io.rampipe.api.RefusedException;
 import io.rampipe.linux.At;
+import io.rampipe.linux.Baseline;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
@@ -47,6 +48,7 @@ final class FilePinning extends Pinning {
         try {
             pool.make(place.parent(), true);
             checkAttributesFit(place, pool);
+            saveBaseline(place, pin);
             return cover(journalled(pin.at(Pin.Step.MOUNTING)), place, pool);
         } catch (Kept e) {
             throw e;
@@ -55,6 +57,15 @@ final class FilePinning extends Pinning {
             pool.empty();
             throw e;
         }
+    }
+
+    /** Of the one name; that the file is as it was then is looked at under its lease. */
+    private static void saveBaseline(Place place, Pin pin) throws IOException {
+        Stat parent = Stat.of(place.parent());
+        Baseline baseline = new Baseline();
+        baseline.directory(parent);
+        baseline.name(parent.inode(), place.name(), place.stat());
+        baseline.save(pin.path(Pin.BASELINE));
     }
 
     private void checkAttributesFit(Place place, PoolDirectory pool) throws IOException {

@@ -18,6 +18,7 @@ final class PoolDirectory implements AutoCloseable {
     static final FilePath UPPER = FilePath.of("upper");
     static final FilePath WORK = FilePath.of("work");
     static final FilePath MERGED = FilePath.of("merged");
+    static final FilePath BASELINE = FilePath.of("baseline");
 
     private static final int PRIVATE = 0700;
     private static final String PROBE = "user.rampipe";

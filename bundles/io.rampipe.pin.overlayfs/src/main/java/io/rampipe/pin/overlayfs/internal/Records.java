@@ -33,6 +33,7 @@ final class Records {
                                 clock.instant(),
                                 Map.of())
                         .with(Pin.UPPER, request.pool().resolve(PoolDirectory.UPPER).raw())
+                        .with(Pin.BASELINE, request.pool().resolve(PoolDirectory.BASELINE).raw())
                         .with(Pin.WORK, request.pool().resolve(PoolDirectory.WORK).raw())
                         .with(Pin.LOWER_DEVICE, Stat.deviceText(stat.device()))
                         .with(Pin.LOWER_INODE, Long.toUnsignedString(stat.inode()));

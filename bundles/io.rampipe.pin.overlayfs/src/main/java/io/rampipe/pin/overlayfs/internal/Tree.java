@@ -4,6 +4,7 @@ import io.rampipe.api.FilePath;
 import io.rampipe.api.Refusal.Cause;
 import io.rampipe.api.RefusedException;
 import io.rampipe.linux.At;
+import io.rampipe.linux.Baseline;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.InodeFlags;
@@ -35,6 +36,7 @@ final class Tree {
     private final List<Directory> directories = new ArrayList<>();
     private final Map<Long, Integer> linked = new HashMap<>();
     private final Set<Long> inodes = new HashSet<>();
+    private final Baseline baseline = new Baseline();
     private int names;
 
     /** A directory, with a digest of the names in it: time stamps alone are too coarse. */
@@ -87,6 +89,11 @@ final class Tree {
         return files;
     }
 
+    /** All that was seen. */
+    Baseline baseline() {
+        return baseline;
+    }
+
     boolean hasFile(long inode) {
         return inodes.contains(inode);
     }
@@ -124,6 +131,7 @@ final class Tree {
         checkDirectory(dir, path, stat);
         List<FilePath> here = At.list(dir);
         directories.add(new Directory(path, stat, digest(here)));
+        baseline.directory(stat);
         names += here.size();
         if (names > mostNames) {
             throw new RefusedException(
@@ -136,7 +144,7 @@ final class Tree {
         for (FilePath name : here) {
             FilePath child = path.resolve(name);
             try {
-                entry(dir, name, child, level, visitor);
+                entry(dir, stat.inode(), name, child, level, visitor);
             } catch (LinuxException e) {
                 // Removed or replaced since it was listed: the directory's change time tells.
                 if (!e.is(Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP)) {
@@ -146,7 +154,7 @@ final class Tree {
         }
     }
 
-    private void entry(Fd dir, FilePath name, FilePath path, int level, Visitor visitor)
+    private void entry(Fd dir, long inode, FilePath name, FilePath path, int level, Visitor visitor)
             throws IOException {
         Stat stat = Stat.at(dir, name);
         if (stat.mount() != root.mount()) {
@@ -156,6 +164,7 @@ final class Tree {
             throw new RefusedException(
                     Cause.MOUNT_POINT, path(path) + " is the root of another volume");
         }
+        baseline.name(inode, name, stat);
         switch (stat.type()) {
             case Stat.DIRECTORY -> {
                 try (Fd sub = At.open(dir, name, TO_LIST, 0)) {

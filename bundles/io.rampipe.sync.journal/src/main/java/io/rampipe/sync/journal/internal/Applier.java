@@ -41,6 +41,9 @@ final class Applier implements AutoCloseable {
 
     private static final int MOST_OPEN = 64;
 
+    /** No path that the kernel takes is longer: 4096 bytes. */
+    private static final int MOST_NESTED = 2048;
+
     private final Disk.Place place;
     private final Fd staging;
     private final LowerFiles lower;
@@ -74,6 +77,7 @@ final class Applier implements AutoCloseable {
     private boolean syncAll;
     private long bytes;
     private int removed;
+    private boolean moving;
     private int currentFile = LogRecord.NONE;
     private Opened current;
 
@@ -148,6 +152,14 @@ final class Applier implements AutoCloseable {
         return lost;
     }
 
+    /**
+     * Whether a directory has left its place: from then on an overlay that has renamed it does not
+     * find it any more.
+     */
+    boolean moving() {
+        return moving;
+    }
+
     /** Bytes of data written. */
     long bytes() {
         return bytes;
@@ -160,32 +172,45 @@ final class Applier implements AutoCloseable {
      * here.
      */
     Fd directory(int id) throws IOException {
-        return directory(id, new HashSet<>());
+        return directory(id, new HashSet<>(), new HashSet<>());
     }
 
-    private Fd directory(int id, Set<Integer> onTheWay) throws IOException {
+    /**
+     * @param onTheWay those that are being looked for, up the stack: old and new places may lead in
+     *     a circle
+     * @param nowhere those that were not found; each could be reached in as many ways as there are
+     *     old and new places above it, and is looked for once
+     */
+    private Fd directory(int id, Set<Integer> onTheWay, Set<Integer> nowhere) throws IOException {
         if (id == LogRecord.ROOT) {
             return place.directory();
         }
         Fd fd = open.get(id);
-        if (fd != null || !onTheWay.add(id)) {
+        if (fd != null || nowhere.contains(id) || !onTheWay.add(id)) {
             return fd;
+        }
+        if (onTheWay.size() > MOST_NESTED) {
+            throw new IOException("directories in the redo log are nested too deep");
         }
         Directory d = log.directories().get(id);
         if (!d.staged().isEmpty()) {
             fd = child(staging, d.staged(), d.inode());
         }
         if (fd == null && d.newParent() != LogRecord.NONE) {
-            Fd parent = directory(d.newParent(), onTheWay);
+            Fd parent = directory(d.newParent(), onTheWay, nowhere);
             fd = parent == null ? null : child(parent, d.newName(), d.inode());
         }
         if (fd == null && d.oldParent() != LogRecord.NONE) {
-            Fd parent = directory(d.oldParent(), onTheWay);
+            Fd parent = directory(d.oldParent(), onTheWay, nowhere);
             fd = parent == null ? null : child(parent, d.oldName(), d.inode());
         }
         onTheWay.remove(id);
         if (fd != null) {
             open.put(id, fd);
+            // What was only to be reached through it may be now.
+            nowhere.clear();
+        } else {
+            nowhere.add(id);
         }
         return fd;
     }
@@ -296,7 +321,16 @@ final class Applier implements AutoCloseable {
 
     private void detach(Detach r) throws IOException {
         Directory d = log.directories().get(r.directory());
-        if (d.oldParent() == LogRecord.NONE || inode(staging, d.staged()) == d.inode()) {
+        if (d.oldParent() == LogRecord.NONE) {
+            return;
+        }
+        if (!moving) {
+            // A disk that fails shows it here, where the overlay can still be put back.
+            closeCurrent();
+            makeDurable();
+            moving = true;
+        }
+        if (inode(staging, d.staged()) == d.inode()) {
             return;
         }
         Fd target = d.newParent() == LogRecord.NONE ? null : directory(d.newParent());

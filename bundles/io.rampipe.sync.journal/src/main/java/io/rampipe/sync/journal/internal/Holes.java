@@ -4,6 +4,7 @@ import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.Io;
 import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.Stat;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 
@@ -22,8 +23,10 @@ final class Holes {
                 throw e;
             }
             ByteBuffer zeros = ByteBuffer.allocateDirect(ZEROS);
-            for (long at = offset; at < offset + length; at += zeros.limit()) {
-                zeros.clear().limit((int) Math.min(ZEROS, offset + length - at));
+            // Behind the end there is nothing to be zeroed, and the size stays.
+            long end = Math.min(offset + length, Stat.of(fd).size());
+            for (long at = offset; at < end; at += zeros.limit()) {
+                zeros.clear().limit((int) Math.min(ZEROS, end - at));
                 Io.writeFully(fd, zeros, at);
             }
         }

@@ -169,7 +169,7 @@ public final class JournalSyncBack implements SyncBack {
     public Last begin(Pin pin) throws IOException {
         State state = state(pin);
         synchronized (state) {
-            return LastSync.begin(this, pin, steps);
+            return LastSync.begin(this, pin, state.memory, steps);
         }
     }
 

@@ -31,38 +31,52 @@ final class LastSync implements SyncBack.Last {
     private final Pin pin;
     private final UpperLayer upper;
     private final LowerFiles held;
+    private final Steps steps;
+    private boolean room;
 
-    private LastSync(JournalSyncBack owner, Pin pin, UpperLayer upper, LowerFiles held) {
+    private LastSync(
+            JournalSyncBack owner, Pin pin, UpperLayer upper, LowerFiles held, Steps steps) {
+        this.steps = steps;
         this.owner = owner;
         this.pin = pin;
         this.upper = upper;
         this.held = held;
     }
 
-    static LastSync begin(JournalSyncBack owner, Pin pin, Steps steps) throws IOException {
+    /**
+     * @param memory of the pin
+     */
+    static LastSync begin(JournalSyncBack owner, Pin pin, Memory memory, Steps steps)
+            throws IOException {
         UpperLayer upper = UpperLayer.of(pin);
-        LowerFiles held = null;
+        LastSync last = null;
         try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps)) {
-            held = new LowerFiles(place.stat().device());
-            for (int i = 0; i < TRIES && held.leased().isEmpty(); i++) {
-                try {
-                    Planner plan = new Planner(place, upper, new Memory(), Set.of(), true);
-                    plan.look();
-                    hold(plan, place, held);
-                    break;
-                } catch (MovingException e) {
-                    // A name went while it was looked at.
+            LowerFiles held = new LowerFiles(place.stat().device());
+            LastSync begun = new LastSync(owner, pin, upper, held, steps);
+            try {
+                // Before anybody has to wait.
+                begun.room = Room.keep(pin, place, upper, memory, held, owner.dirty(pin), steps);
+                for (int i = 0; i < TRIES && held.leased().isEmpty(); i++) {
+                    try {
+                        Planner plan = new Planner(place, upper, new Memory(), Set.of(), true);
+                        plan.look();
+                        hold(plan, place, held);
+                        break;
+                    } catch (MovingException e) {
+                        // A name went while it was looked at.
+                    }
+                }
+                last = begun;
+                return begun;
+            } finally {
+                if (last == null) {
+                    begun.close();
                 }
             }
-            LastSync last = new LastSync(owner, pin, upper, held);
-            upper = null;
-            held = null;
-            return last;
+        } catch (LinuxException e) {
+            throw Trouble.explained(pin, pin.target().path(), e);
         } finally {
-            if (held != null) {
-                JournalSyncBack.closeAll(held.leased().values());
-            }
-            if (upper != null) {
+            if (last == null) {
                 upper.close();
             }
         }
@@ -146,7 +160,19 @@ final class LastSync implements SyncBack.Last {
 
     @Override
     public SyncBack.Result finish() throws IOException {
-        return owner.finish(pin, upper, held);
+        SyncBack.Result result = owner.finish(pin, upper, held);
+        room = false;
+        return result;
+    }
+
+    private void giveUpRoom() {
+        try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps);
+                StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
+            Room.giveUp(staging);
+        } catch (IOException e) {
+            // It goes with the next log, or by recovery.
+            return;
+        }
     }
 
     @Override
@@ -154,6 +180,9 @@ final class LastSync implements SyncBack.Last {
         // A lease ends with its descriptor.
         JournalSyncBack.closeAll(held.leased().values());
         held.leased().clear();
+        if (room) {
+            giveUpRoom();
+        }
         upper.close();
     }
 }

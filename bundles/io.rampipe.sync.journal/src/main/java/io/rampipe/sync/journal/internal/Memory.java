@@ -33,6 +33,8 @@ final class Memory {
     private final Map<Long, Entry> entries = new HashMap<>();
     private Digest last;
     private long sequence;
+    private long uncertain;
+    private long applied;
 
     Entry get(long inode) {
         return entries.get(inode);
@@ -62,8 +64,30 @@ final class Memory {
         return sequence;
     }
 
+    /**
+     * The log of that sequence number has its place, but may not have it on disk; 0 if there is no
+     * such log.
+     */
+    void uncertain(long log) {
+        uncertain = log;
+    }
+
+    long uncertain() {
+        return uncertain;
+    }
+
+    /** As much of that log as can be applied while the overlay is mounted is on disk. */
+    void applied(long log) {
+        applied = log;
+    }
+
+    long applied() {
+        return applied;
+    }
+
     void forgetAll() {
         entries.clear();
         last = null;
+        applied = 0;
     }
 }

@@ -710,11 +710,6 @@ final class PlanWriter implements AutoCloseable {
         return bytes;
     }
 
-    /** Bytes of disk that this needed before the commit. */
-    long needed() {
-        return log.length() + staged + reserved;
-    }
-
     /** Bytes of file data in staged files. */
     long stagedBytes() {
         return staged;

@@ -136,6 +136,8 @@ final class Recovery {
                                 new LowerFiles(place.stat().device()),
                                 contents,
                                 steps)) {
+            // The daemon may have died between the commit and its fsync.
+            staging.makeCommitDurable();
             applier.apply(fd, false);
             if (applier.lost().isEmpty()) {
                 staging.dropLog();

@@ -120,10 +120,17 @@ final class StagingDirectory implements AutoCloseable {
                 0600);
     }
 
-    /** The one step before which the disk is as before, and after which it is as after. */
+    /**
+     * The one step before which the disk is as before, and after which it is as after. It is not
+     * known to be on disk before {@link #makeCommitDurable} returns.
+     */
     void commit() throws IOException {
         steps.before("rename the log: commit");
         At.rename(disk.home(), uncommitted, disk.home(), log);
+    }
+
+    /** If it fails, the commit may or may not be on disk: nothing is to be applied yet. */
+    void makeCommitDurable() throws IOException {
         steps.before("fsync of the log's directory");
         Io.sync(disk.home());
     }

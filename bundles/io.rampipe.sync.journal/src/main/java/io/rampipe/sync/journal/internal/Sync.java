@@ -1,10 +1,10 @@
 package io.rampipe.sync.journal.internal;
 
-import io.rampipe.api.DiskFullException;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
 import io.rampipe.api.SyncBack.Result;
 import io.rampipe.api.Target;
+import io.rampipe.api.UnfinishedException;
 import io.rampipe.linux.At;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
@@ -29,6 +29,8 @@ final class Sync {
     private final Clean clean;
     private final Steps steps;
     private final List<String> reports = new ArrayList<>();
+    private FilePath disk;
+    private boolean moving;
 
     /**
      * @param held files on disk that are held with leases; null if none
@@ -40,18 +42,45 @@ final class Sync {
         this.held = held;
         this.clean = clean;
         this.steps = steps;
+        this.disk = pin.target().path();
     }
 
     /**
      * @param mapped files that programs may be writing to through mappings
      * @param mounted whether the overlay is still there, and with it programs
      * @throws MovingException if upper changed meanwhile: nothing was written
+     * @throws UnfinishedException if the overlay must not be mounted any more
      */
     Result run(Set<Long> mapped, boolean mounted) throws IOException {
+        try {
+            return look(mapped, mounted);
+        } catch (LinuxException e) {
+            throw halfway(Trouble.explained(pin, disk, e));
+        } catch (IOException e) {
+            throw halfway(e);
+        } catch (RuntimeException e) {
+            if (moving) {
+                throw halfway(new IOException(e));
+            }
+            throw e;
+        }
+    }
+
+    private IOException halfway(IOException e) {
+        return moving
+                ? new UnfinishedException(
+                        "stopped while directories that have been renamed were being moved on disk: "
+                                + e.getMessage(),
+                        e)
+                : e;
+    }
+
+    private Result look(Set<Long> mapped, boolean mounted) throws IOException {
         try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps);
                 StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
+            disk = place.disk().shown();
             LowerFiles lower = held == null ? new LowerFiles(place.stat().device()) : held;
-            long sequence = finishPending(place, staging, lower);
+            long sequence = finishPending(place, staging, lower, mounted);
             Planner plan = new Planner(place, upper, memory, mapped, mounted);
             plan.look();
             if (!upper.digest().sameAs(plan.digest())) {
@@ -68,12 +97,13 @@ final class Sync {
     }
 
     /**
-     * Finishes a log that was committed and not applied, unless it waits for the pin's end: then
-     * the next one takes its place.
+     * Finishes a log that was committed and not wholly applied. What waits for the pin's end stays,
+     * until the next log takes its place.
      *
      * @return the sequence number for the next log
      */
-    private long finishPending(Disk.Place place, StagingDirectory staging, LowerFiles lower)
+    private long finishPending(
+            Disk.Place place, StagingDirectory staging, LowerFiles lower, boolean mounted)
             throws IOException {
         try (Fd fd = staging.openLog()) {
             if (fd == null) {
@@ -84,11 +114,21 @@ final class Sync {
             if (!header.pin().equals(pin.id()) || header.inode() != place.stat().inode()) {
                 throw new DamagedLogException("it is the log of another target");
             }
-            if (!header.deferred()) {
+            if (header.sequence() == memory.uncertain()) {
+                // Nothing of it has been applied. The next one's commit writes the directory again.
+                return memory.nextSequence(header.sequence() + 1);
+            }
+            // A last syncback may have failed before it moved anything, and the mount is back.
+            boolean waits = header.deferred() || mounted && contents.moves();
+            if (!waits || memory.applied() != header.sequence()) {
+                staging.makeCommitDurable();
                 try (Applier applier = new Applier(place, staging.fd(), lower, contents, steps)) {
-                    applier.apply(fd, false);
+                    apply(applier, fd, waits);
                     reports.addAll(applier.conflicts());
                 }
+                memory.applied(header.sequence());
+            }
+            if (!waits) {
                 staging.dropLog();
                 staging.removeStaged("");
             }
@@ -104,6 +144,14 @@ final class Sync {
                             + ") and is kept as "
                             + aside);
             return memory.nextSequence(1);
+        }
+    }
+
+    private void apply(Applier applier, Fd log, boolean dataOnly) throws IOException {
+        try {
+            applier.apply(log, dataOnly);
+        } finally {
+            moving |= applier.moving();
         }
     }
 
@@ -136,7 +184,12 @@ final class Sync {
                         staging.commit();
                     }
                 } catch (IOException | RuntimeException e) {
-                    throw abandoned(e, place, staging, names, out.needed());
+                    throw abandoned(e, place, staging, names, plan, lower);
+                }
+                if (!out.empty()) {
+                    memory.uncertain(sequence);
+                    staging.makeCommitDurable();
+                    memory.uncertain(0);
                 }
                 Result result = finish(place, staging, lower, plan, out, writer, log, names);
                 remember(place, plan, deferred);
@@ -174,7 +227,12 @@ final class Sync {
 
     /** Takes back what is not committed and finds the right exception. */
     private IOException abandoned(
-            Exception e, Disk.Place place, StagingDirectory staging, Staged names, long needed) {
+            Exception e,
+            Disk.Place place,
+            StagingDirectory staging,
+            Staged names,
+            Planner plan,
+            LowerFiles lower) {
         try {
             if (staging.existing() != null || staging.hasUncommitted()) {
                 staging.discard(false);
@@ -183,8 +241,8 @@ final class Sync {
         } catch (IOException more) {
             e.addSuppressed(more);
         }
-        if (e instanceof LinuxException l && l.is(Errno.ENOSPC, Errno.EDQUOT)) {
-            return full(place, needed, l);
+        if (e instanceof LinuxException l && l.is(Errno.ENOSPC)) {
+            return full(place, plan, lower, l);
         }
         if (e instanceof RuntimeException r) {
             throw r;
@@ -192,24 +250,18 @@ final class Sync {
         return (IOException) e;
     }
 
-    private IOException full(Disk.Place place, long needed, LinuxException e) {
-        String room;
+    private IOException full(
+            Disk.Place place, Planner plan, LowerFiles lower, LinuxException because) {
         try {
-            room = StatFs.of(place.directory()).availableBytes() + " bytes are free";
-        } catch (LinuxException more) {
-            room = more.getMessage();
+            long needed = Need.of(place, plan, lower);
+            long available = StatFs.of(place.directory()).availableBytes();
+            if (needed > available) {
+                return Trouble.full(pin, place.disk().shown(), needed, available, because);
+            }
+        } catch (IOException e) {
+            because.addSuppressed(e);
         }
-        return new DiskFullException(
-                "no room on the disk of "
-                        + pin.target()
-                        + ": more than "
-                        + needed
-                        + " bytes are needed, "
-                        + room
-                        + "; all data is safe in RAM, make room on the disk ("
-                        + e.getMessage()
-                        + ")",
-                e);
+        return because;
     }
 
     private Result finish(
@@ -235,13 +287,14 @@ final class Sync {
         LogContents contents = LogContents.read(log.open());
         deferred = contents.header().deferred();
         try (Applier applier = new Applier(place, staging.fd(), lower, contents, steps)) {
-            applier.apply(log.open(), deferred);
+            apply(applier, log.open(), deferred);
             patched = applier.bytes();
             for (int id : applier.lost()) {
                 keepBeside(place, staging, names, applier, contents.files().get(id), out.node(id));
             }
             reports.addAll(applier.conflicts());
         }
+        memory.applied(contents.header().sequence());
         if (deferred) {
             staging.removeStaged(names.prefix());
         } else {

@@ -22,7 +22,8 @@ import java.util.Optional;
  * thread.
  */
 final class UpperLayer implements AutoCloseable {
-    static final int READ = At.O_RDONLY | At.O_NOFOLLOW | At.O_NOATIME;
+    /** Without waiting: a file that was one a moment ago may have become a pipe. */
+    static final int READ = At.O_RDONLY | At.O_NOFOLLOW | At.O_NOATIME | At.O_NONBLOCK;
 
     private static final String OPAQUE = "trusted.overlay.opaque";
     private static final String REDIRECT = "trusted.overlay.redirect";

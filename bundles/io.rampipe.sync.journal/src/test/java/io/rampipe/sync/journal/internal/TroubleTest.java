@@ -23,7 +23,10 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.function.Executable;
 
 /** Full disks, hostile owners, damaged and planted logs. */
 @NeedsMounts
@@ -52,19 +55,92 @@ class TroubleTest {
             JournalSyncBack sync = new JournalSyncBack(Steps.NONE, reports::add);
             DiskFullException e = assertThrows(DiskFullException.class, () -> sync.checkpoint(pin));
             assertTrue(e.getMessage().contains(tree.target.toString()), e.getMessage());
+            assertTrue(e.getMessage().contains("make room"), e.getMessage());
+            assertTrue(
+                    figure(e, "needed") > figure(e, "free"),
+                    "more is free than needed: " + e.getMessage());
+            assertEquals(List.of(), tree.leftovers());
+            assertThrows(DiskFullException.class, () -> sync.begin(pin));
             assertEquals(List.of(), tree.leftovers());
             tree.uncover();
             assertEquals(List.of(), before.differences(tree.snapshot()), "the disk");
             tree.cover();
             assertEquals(List.of(), after.differences(tree.snapshot()), "RAM");
-            try (SyncBack.Last last = sync.begin(pin)) {
-                tree.uncover();
-                assertThrows(DiskFullException.class, last::finish);
-            }
+            tree.uncover();
             tree.remountDisk();
             assertEquals(List.of(), before.differences(tree.snapshot()), "the disk");
             Files.delete(disk.root().resolve("filler"));
             try (SyncBack.Last last = sync.begin(tree.describe(pin.target()))) {
+                assertTrue(last.finish().consistent());
+            }
+            tree.remountDisk();
+            assertEquals(List.of(), after.differences(tree.snapshot()));
+            assertEquals(List.of(), tree.leftovers());
+        }
+    }
+
+    /** Mebibytes that a message speaks of: "… 3.1 MiB are needed …". */
+    private static double figure(Exception e, String which) {
+        Matcher m = Pattern.compile("([0-9.]+) ([KM]?)(iB|B) are " + which).matcher(e.getMessage());
+        assertTrue(m.find(), e.getMessage());
+        double unit = m.group(2).equals("M") ? 1 : m.group(2).equals("K") ? 1 / 1024.0 : 0;
+        return Double.parseDouble(m.group(1)) * unit;
+    }
+
+    @Test
+    void aDiskThatFillsAfterTheUnmountHasRoomForTheLastSyncback() throws Exception {
+        try (ScratchDisk disk = ScratchDisk.ext4(64);
+                PinnedTree tree = new PinnedTree(disk)) {
+            Command.shell("head -c 4000000 /dev/urandom > " + tree.path("db"));
+            Pin pin = tree.pin();
+            Command.shell(
+                    "cd "
+                            + tree.target
+                            + "; head -c 3000000 /dev/urandom > new; mkdir d; cp new d/;"
+                            + " head -c 2000000 /dev/urandom | dd of=db conv=notrunc 2>&1;"
+                            + " head -c 1000000 /dev/urandom >> db; mkdir -p e/f; echo g > e/f/g");
+            Snapshot after = tree.snapshot();
+            JournalSyncBack sync = new JournalSyncBack(Steps.NONE, reports::add);
+            try (SyncBack.Last last = sync.begin(pin)) {
+                tree.uncover();
+                Command.shell("dd if=/dev/zero of=" + disk.root() + "/filler bs=4k 2>&1 || true");
+                assertTrue(last.finish().consistent());
+            }
+            tree.remountDisk();
+            assertEquals(List.of(), after.differences(tree.snapshot()));
+            assertEquals(List.of(), tree.leftovers());
+        }
+    }
+
+    @Test
+    void aReadOnlyDiskKeepsItsStateAndSaysWhatToDo() throws Exception {
+        try (ScratchDisk disk = ScratchDisk.ext4(32);
+                PinnedTree tree = new PinnedTree(disk)) {
+            try (Fd root = tree.openTarget()) {
+                new RandomTree(new Random(6), root).build();
+            }
+            Snapshot before = tree.snapshot();
+            Pin pin = tree.pin();
+            Command.shell("cd " + tree.target + "; echo new > new; rm -rf a; mkdir moved");
+            Snapshot after = tree.snapshot();
+            Command.shell("mount -o remount,ro " + disk.root());
+            JournalSyncBack sync = new JournalSyncBack(Steps.NONE, reports::add);
+            for (Executable call :
+                    List.<Executable>of(() -> sync.checkpoint(pin), () -> sync.begin(pin))) {
+                IOException e = assertThrows(IOException.class, call);
+                for (String part :
+                        List.of(
+                                tree.target.toString(),
+                                "read-only",
+                                "mount -o remount,rw " + disk.root())) {
+                    assertTrue(e.getMessage().contains(part), e.getMessage());
+                }
+            }
+            assertEquals(List.of(), after.differences(tree.snapshot()), "RAM");
+            Command.shell("mount -o remount,rw " + disk.root());
+            tree.uncover();
+            assertEquals(List.of(), before.differences(tree.snapshot()), "the disk");
+            try (SyncBack.Last last = sync.begin(pin)) {
                 assertTrue(last.finish().consistent());
             }
             tree.remountDisk();
