@@ -5,6 +5,7 @@ import io.rampipe.api.Names;
 import io.rampipe.api.Pin;
 import io.rampipe.api.SyncBack;
 import io.rampipe.linux.Fd;
+import io.rampipe.linux.MountInfo;
 import io.rampipe.linux.Stat;
 import io.rampipe.linux.StatFs;
 import java.io.IOException;
@@ -156,6 +157,23 @@ public final class JournalSyncBack implements SyncBack {
         return () -> now - COARSE_NANOS;
     }
 
+    private void finishPending(Pin pin, Memory memory) throws IOException {
+        String source = "rampipe:" + pin.id();
+        if (MountInfo.all().stream().anyMatch(m -> m.source().raw().equals(source))) {
+            return;
+        }
+        try (UpperLayer upper = UpperLayer.of(pin)) {
+            Sync sync = new Sync(pin, upper, memory, null, clean(upper), steps);
+            try {
+                sync.finishPending();
+            } finally {
+                for (String line : sync.reports()) {
+                    report.accept(pin.target() + ": " + line);
+                }
+            }
+        }
+    }
+
     private static void pause(int millis) throws IOException {
         try {
             Thread.sleep(millis);
@@ -169,6 +187,7 @@ public final class JournalSyncBack implements SyncBack {
     public Last begin(Pin pin) throws IOException {
         State state = state(pin);
         synchronized (state) {
+            finishPending(pin, state.memory);
             return LastSync.begin(this, pin, state.memory, steps);
         }
     }

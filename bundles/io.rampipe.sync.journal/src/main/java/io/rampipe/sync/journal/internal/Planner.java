@@ -134,7 +134,7 @@ final class Planner {
         root.inode = place.stat().inode();
         byLower.put(root.inode, root);
         if (upper.wholeDirectory()) {
-            findRedirects(upper.root(), root);
+            findRedirects(upper.root(), root, root);
         }
         Stat s = Stat.of(upper.root());
         digest.add(0, NO_NAME, s);
@@ -152,8 +152,13 @@ final class Planner {
 
     // Renamed directories
 
-    /** Which directories on disk are parts of renamed ones, and so are not what their names say. */
-    private void findRedirects(Fd dir, Dir lower) throws IOException {
+    /**
+     * Which directories on disk are parts of renamed ones, and so are not what their names say.
+     *
+     * @param lower what {@code dir} merges with; null if nothing
+     * @param place what is on disk where {@code dir} belongs; null if nothing
+     */
+    private void findRedirects(Fd dir, Dir lower, Dir place) throws IOException {
         for (FilePath name : At.listDirectories(dir)) {
             try (Fd sub = openSub(dir, name)) {
                 if (sub == null) {
@@ -164,7 +169,8 @@ final class Planner {
                 if (UpperLayer.isOpaque(sub)) {
                     redirect = null;
                 } else if (redirect != null) {
-                    below = lower(redirect.isAbsolute() ? root : lower, redirect);
+                    Dir before = lower(redirect.isAbsolute() ? root : lower, redirect);
+                    below = renamed(sub, before, place, name);
                 } else if (lower != null) {
                     below = lower(lower, name);
                 }
@@ -172,9 +178,39 @@ final class Planner {
                     redirected.put(Stat.of(sub).inode(), below);
                     claimed.add(below.inode);
                 }
-                findRedirects(sub, below);
+                Dir there = below;
+                if (there == null && place != null) {
+                    there = lower(place, name);
+                }
+                findRedirects(sub, below, there);
             }
         }
+    }
+
+    /**
+     * The directory on disk that a renamed one is: where its redirect leads. Unless an earlier run
+     * was cut short when it had applied everything already: then it is at its new place, and
+     * another may be where it was. Which it was copied up from tells.
+     */
+    private Dir renamed(Fd sub, Dir before, Dir parent, FilePath name) throws IOException {
+        FileHandle origin = UpperLayer.origin(sub).orElse(null);
+        if (origin == null) {
+            return before;
+        }
+        long inode;
+        try (Fd below = origin.open(place.disk().root(), At.O_PATH)) {
+            inode = Stat.of(below).inode();
+        } catch (LinuxException e) {
+            if (e.is(Errno.ESTALE, Errno.ENOENT, Errno.EOPNOTSUPP, Errno.EINVAL)) {
+                return before;
+            }
+            throw e;
+        }
+        if (before != null && before.inode == inode) {
+            return before;
+        }
+        Dir after = parent == null ? null : lower(parent, name);
+        return after != null && after.inode == inode ? after : before;
     }
 
     private static Fd openSub(Fd dir, FilePath name) throws IOException {

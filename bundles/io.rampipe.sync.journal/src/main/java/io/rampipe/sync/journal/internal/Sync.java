@@ -91,6 +91,18 @@ final class Sync {
         }
     }
 
+    /**
+     * Finishes what an earlier run has committed and not applied, once nothing is mounted any more.
+     * Before that not everything on disk is where it belongs, so that nothing can be compared with
+     * it.
+     */
+    void finishPending() throws IOException {
+        try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps);
+                StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
+            finishPending(place, staging, new LowerFiles(place.stat().device()), false);
+        }
+    }
+
     /** What is worth telling people. */
     List<String> reports() {
         return reports;
