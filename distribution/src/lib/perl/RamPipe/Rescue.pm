@@ -152,7 +152,7 @@ sub rescue {
     );
     if ($mounted) {
         $self->checkpoint($sync, $item);
-        $sync->hold;
+        $sync->hold(1);
         $pins->step($pin, 'UNMOUNTING');
         if (!eval { RamPipe::Overlay::unmount($pin); 1 }) {
             my $e = $@;
@@ -163,7 +163,7 @@ sub rescue {
     } else {
         # A file target's overlay may still be there, out of sight.
         RamPipe::Overlay::unmount($pin);
-        $sync->hold;
+        $sync->hold(0);
     }
     $self->last_sync($sync, $pin, $mounted);
     $pins->step($pin, 'DISCARDING');
@@ -217,7 +217,7 @@ sub last_sync {
     }
     my $e = $@;
     $sync->let_go;
-    if ($was_mounted) {
+    if ($was_mounted && !$sync->{moving}) {
         my $back = eval { RamPipe::Overlay::remount($pin); $self->{pins}->step($pin, 'PINNED'); 1 };
         die $e if $back;
         RamPipe::Error::refused("$e; and it could not be mounted again ($@): do not use "
@@ -340,6 +340,7 @@ sub replay {
         $item->{result} = 'todo';
         return;
     }
+    $staging->make_commit_durable;
     my $applier = RamPipe::Apply->new(place => $place, staging => $staging, held => {}, log => $log,
         progress => $self->progress("applying redo log $item->{id}"));
     $applier->apply($fd, 0);
