@@ -5,7 +5,7 @@ package RamPipe::Rescue;
 #   what     pin, log, disk or record
 #   name     for people, safe to print
 #   lines    what is so, or was done; for people
-#   result   done, nothing, todo (dry run), waits (not ours to do now) or left
+#   result   done, nothing, todo (dry run), waits (for a pin that is still there) or left
 #   problem  why it is left, and what to do
 
 use strict;
@@ -14,7 +14,6 @@ use RamPipe::Apply ();
 use RamPipe::Disk ();
 use RamPipe::Error;
 use RamPipe::Linux qw(:all);
-use RamPipe::Mounts qw(mounts);
 use RamPipe::Overlay ();
 use RamPipe::Pins ();
 use RamPipe::RedoLog qw(read_log);
@@ -263,7 +262,7 @@ sub log {
     my $item = { what => 'log', name => "$id on " . shown($disk->{shown}), id => $id, lines => [], result => 'nothing' };
     my $staging = RamPipe::Staging->new($disk, $id);
     $self->guarded($item, sub {
-        if ($self->{waiting}{$id} || grep { $_->{source} eq "rampipe:$id" } mounts()) {
+        if ($self->{waiting}{$id} || $disk->is_covered_by($id)) {
             $item->{result} = 'waits';
             push @{ $item->{lines} }, 'waits: its target is still pinned';
             return;
