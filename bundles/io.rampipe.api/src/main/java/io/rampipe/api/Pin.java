@@ -85,6 +85,14 @@ public record Pin(
      */
     public static final String BYPASSED = "bypassed";
 
+    /**
+     * At {@link Step#UNMOUNTING} only: the {@link SyncBack#version} of the changes that is on disk
+     * already, wholly. If the changes in RAM still have it once the mount is gone, there is nothing
+     * more to write, and whatever differs on disk is newer: programs have gone on there. Absent if
+     * programs were writing when the mount was about to be taken away.
+     */
+    public static final String SETTLED = "settled";
+
     /** How far a pin has come; written before the step is taken. */
     public enum Step {
         /** Room and directories are being made; nothing covers the target yet. */
@@ -123,6 +131,12 @@ public record Pin(
         Map<String, String> more = new TreeMap<>(attributes);
         more.put(key, value);
         return new Pin(id, target, strategy, sync, format, step, since, more);
+    }
+
+    public Pin without(String key) {
+        Map<String, String> fewer = new TreeMap<>(attributes);
+        fewer.remove(key);
+        return new Pin(id, target, strategy, sync, format, step, since, fewer);
     }
 
     /**

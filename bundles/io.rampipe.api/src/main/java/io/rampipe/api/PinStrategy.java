@@ -3,6 +3,7 @@ package io.rampipe.api;
 import java.io.IOException;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import org.osgi.annotation.versioning.ConsumerType;
 import org.osgi.annotation.versioning.ProviderType;
 
@@ -60,6 +61,28 @@ public interface PinStrategy {
      * unmounted and synced. Idempotent.
      */
     void discard(Pin pin) throws IOException;
+
+    /**
+     * Looks for what pins without a record have left in the kernel: the record was deleted, or is
+     * damaged. Changes nothing. Tells only what is RamPipe's beyond doubt and has its RAM in this
+     * pool.
+     *
+     * @param pool the thin pool; the directory of each pin in it has the pin's id as its name
+     * @param recorded ids that have a record
+     */
+    default List<Stray> strays(FilePath pool, Set<String> recorded) throws IOException {
+        return List.of();
+    }
+
+    /**
+     * A mount or device without a record. What is in its RAM may be nowhere else.
+     *
+     * @param id of the pin that it was
+     * @param pin a record made anew, at {@link Pin.Step#PINNED}, by which it can be synced and
+     *     unpinned like any other; empty if there is not enough left to make one
+     * @param what for people: what it is, where, and why there is no record
+     */
+    record Stray(String id, Optional<Pin> pin, String what) {}
 
     /**
      * What a target would need.

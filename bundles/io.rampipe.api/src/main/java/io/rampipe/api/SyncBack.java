@@ -1,8 +1,10 @@
 package io.rampipe.api;
 
 import java.io.IOException;
+import java.time.Duration;
 import java.util.Collection;
 import java.util.List;
+import java.util.Optional;
 import org.osgi.annotation.versioning.ConsumerType;
 
 /**
@@ -31,6 +33,16 @@ public interface SyncBack {
     Result checkpoint(Pin pin) throws IOException;
 
     /**
+     * The same with means for targets that do not rest by themselves.
+     *
+     * @return {@link Result#consistent} is false if they did not suffice; then {@link Result#why}
+     *     tells the cause
+     */
+    default Result checkpoint(Pin pin, Allowance allowance) throws IOException {
+        return checkpoint(pin);
+    }
+
+    /**
      * Begins the last syncback of a pin, before its mount is taken away: holds those who would open
      * the files on disk meanwhile, and keeps room on the disk for what is still to be written, so
      * that a full disk is found out while the mount is there.
@@ -41,6 +53,15 @@ public interface SyncBack {
 
     /** What is not on disk yet, cheaply (no file data is read): an upper bound. */
     Dirty dirty(Pin pin) throws IOException;
+
+    /**
+     * Stands for the pin's changes as they are now: as long as it stays the same, whichever process
+     * asks, nothing has changed in RAM. No file data is read.
+     *
+     * @return empty if that cannot be told, or if there is something to be done that is put off
+     *     until the pin's end
+     */
+    Optional<String> version(Pin pin) throws IOException;
 
     /** Forgets what it remembers of a pin that is gone. */
     void forget(Pin pin);
@@ -75,22 +96,51 @@ public interface SyncBack {
     }
 
     /**
+     * What a checkpoint may take.
+     *
+     * @param freeze how long the programs that write to the target may be held at a time; zero:
+     *     never
+     * @param memory bytes of RAM for a copy of what changed
+     */
+    record Allowance(Duration freeze, long memory) {
+        /** No freeze, and little memory. */
+        public static final Allowance NO_FREEZE = new Allowance(Duration.ZERO, 64 << 20);
+    }
+
+    /**
      * What a syncback did.
      *
      * @param consistent whether the disk now equals the target at one moment
      * @param files files and directories changed on disk
      * @param bytes file data changed on disk
      * @param written bytes written to the disk altogether, redo log included
+     * @param held how long programs were held
+     * @param why if it is not consistent, why not, for people; empty if that is all there is to say
      */
-    record Result(boolean consistent, int files, long bytes, long written) {
+    record Result(
+            boolean consistent, int files, long bytes, long written, Duration held, String why) {
         public static final Result NOT_AT_REST = new Result(false, 0, 0, 0);
+
+        public Result(boolean consistent, int files, long bytes, long written) {
+            this(consistent, files, bytes, written, Duration.ZERO, "");
+        }
+
+        public Result held(Duration time) {
+            return new Result(consistent, files, bytes, written, time, why);
+        }
+
+        public Result because(String cause) {
+            return new Result(consistent, files, bytes, written, held, cause);
+        }
 
         public Result plus(Result other) {
             return new Result(
                     consistent && other.consistent,
                     files + other.files,
                     bytes + other.bytes,
-                    written + other.written);
+                    written + other.written,
+                    held.plus(other.held),
+                    why.isEmpty() ? other.why : why);
         }
     }
 

@@ -3,12 +3,14 @@ package io.rampipe.linux;
 import com.sun.jna.Native;
 import com.sun.jna.Pointer;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 
 /**
  * Data of open files. Buffers are direct; their positions and limits are used and moved as in
  * {@link java.nio.channels}.
  */
 public final class Io {
+    private static final int MFD_CLOEXEC = 1;
     private static final int SEEK_DATA = 3;
     private static final int SEEK_HOLE = 4;
     private static final int FALLOC_FL_KEEP_SIZE = 1;
@@ -87,6 +89,14 @@ public final class Io {
             throw LinuxException.last("seek", fd);
         }
         return n;
+    }
+
+    /** A file in memory without a name, gone when it is closed ({@code memfd_create(2)}). */
+    public static Fd memoryFile(String name) throws LinuxException {
+        return Fd.check(
+                LibC.memfd_create((name + '\0').getBytes(StandardCharsets.ISO_8859_1), MFD_CLOEXEC),
+                "create a file in memory",
+                name);
     }
 
     /** A call that a signal may interrupt before it has done anything. */

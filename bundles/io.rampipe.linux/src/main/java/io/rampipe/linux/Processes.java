@@ -148,6 +148,18 @@ public final class Processes {
         }
     }
 
+    /** Now, in the ticks of {@link Birth}. */
+    public static long ticks() throws LinuxException {
+        ByteBuffer buffer = ByteBuffer.allocateDirect(64);
+        try (Fd uptime = At.open(FilePath.of("/proc/uptime"), At.O_RDONLY)) {
+            byte[] bytes = new byte[Io.readFully(uptime, buffer, 0)];
+            buffer.flip();
+            buffer.get(bytes);
+            String text = new String(bytes, StandardCharsets.ISO_8859_1);
+            return (long) (Double.parseDouble(text.split(" ")[0]) * 100);
+        }
+    }
+
     static Birth birth(Fd proc, int pid) {
         String[] fields = stat(proc, pid);
         // proc_pid_stat(5): 4 is the parent, 22 the start; the first two are cut off.

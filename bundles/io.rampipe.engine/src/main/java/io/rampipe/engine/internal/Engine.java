@@ -128,6 +128,7 @@ public final class Engine implements RamPipe {
             Settings next = resolved(Settings.of(config, Memory.total()));
             settings = next;
             chooser.refusals().clear();
+            keeper.settingsChanged();
             syncs.all().forEach(this::recover);
             changed();
             log.info("new settings are in force");
@@ -238,6 +239,7 @@ public final class Engine implements RamPipe {
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
     void addStrategy(PinStrategy strategy, ServiceReference<PinStrategy> reference) {
         strategies.add(strategy, reference);
+        keeper.adoptStrays(strategy, strategies.nameOf(strategy));
         changed();
     }
 
@@ -610,6 +612,7 @@ public final class Engine implements RamPipe {
         if (!sense.watching() && !sourceProblem.isEmpty()) {
             problems.add(sourceProblem);
         }
+        problems.addAll(keeper.leftovers());
         long dirty = 0;
         for (LivePin pin : keeper.pins()) {
             dirty += keeper.dirty(pin).map(SyncBack.Dirty::bytes).orElse(0L);

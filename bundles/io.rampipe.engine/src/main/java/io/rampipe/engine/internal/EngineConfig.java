@@ -132,6 +132,23 @@ public @interface EngineConfig {
     String checkpoint_interval() default "10s";
 
     @AttributeDefinition(
+            description =
+                    "Other intervals for some targets: patterns as in watch.include, each with a time from 1s"
+                            + " to 1d, such as /home/*/.mozilla=60s, /var/lib/db=2s. The first that matches"
+                            + " decides.",
+            required = false)
+    String[] checkpoint_intervals() default {};
+
+    @AttributeDefinition(
+            description =
+                    "How long the programs that write to a pinned target may be held still for a checkpoint, if"
+                            + " it does not rest by itself. 0: never; then what never rests is not written until"
+                            + " it does.",
+            min = "0s",
+            max = "5s")
+    String checkpoint_freeze() default "250ms";
+
+    @AttributeDefinition(
             description = "How long a stop goes on trying to unpin what is in use.",
             min = "0s",
             max = "1h")

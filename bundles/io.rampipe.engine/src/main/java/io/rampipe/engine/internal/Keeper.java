@@ -17,6 +17,10 @@ import io.rampipe.linux.LinuxException;
 import java.io.IOException;
 import java.security.SecureRandom;
 import java.time.Duration;
+import java.time.Instant;
+import java.time.LocalTime;
+import java.time.ZoneId;
+import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -43,12 +47,16 @@ final class Keeper {
     private static final long FIRST_PAUSE = 1_000_000_000L;
     private static final int MOST_DOUBLINGS = 6;
 
+    /** Between two freezes programs run for so many times as long as they were held. */
+    private static final int LEAST_FREE = 20;
+
     private final Supplier<Settings> settings;
     private final Strategies<PinStrategy> strategies;
     private final Strategies<SyncBack> syncs;
     private final ThinPool pool;
     private final PinFiles journal;
     private final FormatterLogger log;
+    private final Leftovers leftovers;
     private final SecureRandom random = new SecureRandom();
     private final List<LivePin> pins = new CopyOnWriteArrayList<>();
     private final ReentrantLock pinning = new ReentrantLock();
@@ -71,6 +79,7 @@ final class Keeper {
         this.pool = pool;
         this.journal = journal;
         this.log = log;
+        this.leftovers = new Leftovers(pool, journal, log);
     }
 
     /**
@@ -85,6 +94,11 @@ final class Keeper {
 
     List<LivePin> pins() {
         return pins;
+    }
+
+    /** What earlier daemons have left and people have to look at. */
+    List<String> leftovers() {
+        return leftovers.problems();
     }
 
     long written() {
@@ -278,7 +292,7 @@ final class Keeper {
                     Refusal.Cause.ERROR, "cannot pin " + target + ": " + e.getMessage(), e);
         }
         LivePin pin = new LivePin(record, key, manual, rate, LivePin.State.PINNED);
-        pin.nextCheckpoint = System.nanoTime() + settings.get().checkpointInterval();
+        pin.nextCheckpoint = System.nanoTime() + interval(pin);
         pins.add(pin);
         watch(pin);
         changed.run();
@@ -405,7 +419,7 @@ final class Keeper {
         pin.state(LivePin.State.SYNCING, pin.problem());
         long start = System.nanoTime();
         long dirty = sync.dirty(pin.record()).bytes();
-        SyncBack.Result result = sync.checkpoint(pin.record());
+        SyncBack.Result result = sync.checkpoint(pin.record(), allowance());
         if (result.consistent()) {
             absorbed.addAndGet(dirty);
             account(pin, result);
@@ -414,18 +428,80 @@ final class Keeper {
             pin.state(before == LivePin.State.BUSY ? before : LivePin.State.PINNED, "");
             if (result.files() > 0) {
                 log.info(
-                        "synced %s: %s in %d files, in %s; it stays pinned",
+                        "synced %s: %s in %d files, in %s%s; it stays pinned",
                         pin,
                         Units.bytes(result.bytes()),
                         result.files(),
-                        Units.duration(Duration.ofNanos(System.nanoTime() - start)));
+                        Units.duration(Duration.ofNanos(System.nanoTime() - start)),
+                        result.held().isZero()
+                                ? ""
+                                : " (its programs were held for "
+                                        + Units.duration(result.held())
+                                        + ")");
             }
+            pin.nextCheckpoint = next(pin, start, result.held());
         } else {
             pin.setbacks++;
-            pin.state(before, "it does not rest long enough to be written at one moment");
+            pin.state(before, unrest(pin, result));
+            pin.nextCheckpoint = System.nanoTime() + pauseAfterUnrest(pin, result.held());
         }
-        pin.nextCheckpoint = System.nanoTime() + pause(pin);
         return result;
+    }
+
+    /** Nanoseconds between two checkpoints. */
+    long interval(LivePin pin) {
+        return settings.get().checkpointIntervals().of(pin.record().target().path());
+    }
+
+    /** Intervals may have become shorter. */
+    void settingsChanged() {
+        for (LivePin pin : pins) {
+            long due = System.nanoTime() + interval(pin);
+            if (pin.setbacks == 0 && pin.nextCheckpoint - due > 0) {
+                pin.nextCheckpoint = due;
+            }
+        }
+    }
+
+    /** A copy of what changed may take half of the memory that the machine can spare. */
+    private SyncBack.Allowance allowance() {
+        Settings s = settings.get();
+        return new SyncBack.Allowance(
+                Duration.ofNanos(s.checkpointFreeze()),
+                Math.max(0, (Memory.available() - s.memoryReserve()) / 2));
+    }
+
+    /**
+     * What changed right after a checkpoint's beginning has to be on disk within the interval: the
+     * next one begins so much earlier as it will take.
+     */
+    private long next(LivePin pin, long start, Duration held) {
+        long interval = interval(pin);
+        long took = System.nanoTime() - start;
+        return Math.max(
+                start + interval - Math.min(interval / 2, 2 * took),
+                System.nanoTime() + LEAST_FREE * held.toNanos());
+    }
+
+    private static String unrest(LivePin pin, SyncBack.Result result) {
+        long since = pin.lastSync() == 0 ? pin.record().since().toEpochMilli() : pin.lastSync();
+        LocalTime time =
+                LocalTime.ofInstant(
+                        Instant.ofEpochMilli(since).truncatedTo(ChronoUnit.SECONDS),
+                        ZoneId.systemDefault());
+        return "the disk has what it was like at "
+                + time
+                + ", because since then it never rested: "
+                + (result.why().isEmpty()
+                        ? "programs write all the time, and checkpoint.freeze = 0 forbids to hold them"
+                        : result.why());
+    }
+
+    /** Soon, but programs run at least most of the time. */
+    private long pauseAfterUnrest(LivePin pin, Duration held) {
+        long pause = FIRST_PAUSE << Math.min(MOST_DOUBLINGS, pin.setbacks - 1);
+        long interval = Math.max(FIRST_PAUSE, interval(pin));
+        return Math.max(Math.min(interval, pause), LEAST_FREE * held.toNanos());
     }
 
     private void fail(LivePin pin, Exception e) {
@@ -467,7 +543,7 @@ final class Keeper {
 
     /** The interval; sooner at first after a setback, then ever later up to a minute. */
     private long pause(LivePin pin) {
-        long interval = settings.get().checkpointInterval();
+        long interval = interval(pin);
         return pin.setbacks == 0
                 ? interval
                 : Math.min(
@@ -525,16 +601,23 @@ final class Keeper {
         SyncBack sync = syncOf(pin);
         SyncBack.Result total = new SyncBack.Result(true, 0, 0, 0);
         boolean mounted = strategy.mounted(pin.record());
-        // Whoever opens a file while the rest is written has to wait: let it be little.
+        Optional<String> settled = Optional.empty();
+        // Whoever opens a file while the rest is written has to wait: let it be little, and best
+        // nothing at all, for the daemon may die between the unmounting and the writing.
         for (int round = 0; round < UNPIN_ROUNDS && strategy.mounted(pin.record()); round++) {
+            Optional<String> before = sync.version(pin.record());
             SyncBack.Result live = checkpointLocked(pin);
             total = live.consistent() ? total.plus(live) : total;
-            if (live.consistent() && sync.dirty(pin.record()).bytes() < LITTLE) {
+            settled = live.consistent() ? before : Optional.empty();
+            if (settled.isPresent() && settled.equals(sync.version(pin.record()))) {
+                break;
+            }
+            if (live.consistent() && round > 0 && sync.dirty(pin.record()).bytes() < LITTLE) {
                 break;
             }
         }
         try (SyncBack.Last last = sync.begin(pin.record())) {
-            unmount(pin, strategy);
+            unmount(pin, strategy, sync, settled);
             try {
                 SyncBack.Result rest = finish(pin, last);
                 total = total.plus(rest);
@@ -602,14 +685,17 @@ final class Keeper {
         }
     }
 
-    private void unmount(LivePin pin, PinStrategy strategy) throws IOException {
+    private void unmount(LivePin pin, PinStrategy strategy, SyncBack sync, Optional<String> settled)
+            throws IOException {
         if (!strategy.mounted(pin.record())) {
             step(pin, pin.record().at(Pin.Step.UNMOUNTING));
             return;
         }
-        step(pin, pin.record().at(Pin.Step.UNMOUNTING));
         sense.unpinned(pin);
         try {
+            Pin next = pin.record().at(Pin.Step.UNMOUNTING);
+            boolean still = settled.isPresent() && settled.equals(sync.version(pin.record()));
+            step(pin, still ? next.with(Pin.SETTLED, settled.get()) : next);
             strategy.unmount(pin.record());
         } catch (IOException | RuntimeException e) {
             if (strategy.mounted(pin.record())) {
@@ -620,7 +706,8 @@ final class Keeper {
         }
     }
 
-    private void step(LivePin pin, Pin next) throws IOException {
+    private void step(LivePin pin, Pin to) throws IOException {
+        Pin next = to.step() == Pin.Step.UNMOUNTING ? to : to.without(Pin.SETTLED);
         journal.write(next);
         pin.record(next);
     }
@@ -666,22 +753,27 @@ final class Keeper {
     }
 
     /**
-     * Reads what an earlier daemon left; {@link #adopt} goes on with it once the strategies are
-     * there.
+     * Takes the records that an earlier daemon left; {@link #adopt} goes on with them once the
+     * strategies are there.
      */
     void load() throws IOException {
-        List<Pin> records =
-                journal.load(
-                        (file, problem) ->
-                                log.error(
-                                        "the pin record %s %s; it is left where it is: see rampipe-rescue",
-                                        file, problem));
-        for (Pin record : records) {
-            LivePin pin =
-                    new LivePin(record, random.nextLong() | 1, false, 0, LivePin.State.ORPHANED);
-            pin.state(LivePin.State.ORPHANED, "left by an earlier daemon");
-            pins.add(pin);
+        leftovers.records().forEach(this::orphan);
+    }
+
+    /** Makes pins of what a strategy finds without a record, before it is used. */
+    void adoptStrays(PinStrategy strategy, String name) {
+        pinning.lock();
+        try {
+            leftovers.strays(strategy, name).forEach(this::orphan);
+        } finally {
+            pinning.unlock();
         }
+    }
+
+    private void orphan(Pin record) {
+        LivePin pin = new LivePin(record, random.nextLong() | 1, false, 0, LivePin.State.ORPHANED);
+        pin.state(LivePin.State.ORPHANED, "left by an earlier daemon");
+        pins.add(pin);
     }
 
     /**
@@ -718,22 +810,25 @@ final class Keeper {
         SyncBack sync = syncOf(pin);
         Pin record = pin.record();
         if (strategy.mounted(record)) {
-            step(pin, record.at(Pin.Step.PINNED));
+            Pin next = record.at(Pin.Step.PINNED);
+            // Nobody has looked yet whether programs slipped past it while it was being made.
+            boolean unsure = record.step() == Pin.Step.MOUNTING;
+            step(pin, unsure ? next.with(Pin.BYPASSED, "") : next);
             pin.rate(settings.get().pinRate());
+            pin.nextCheckpoint = System.nanoTime();
             pin.state(LivePin.State.PINNED, "");
             watch(pin);
             log.info("took over %s from an earlier daemon", pin);
             return;
         }
-        boolean used = record.step() == Pin.Step.PINNED || record.step() == Pin.Step.UNMOUNTING;
-        if (used) {
-            // Nothing covers the target any more, so what is in RAM can only go to disk.
+        // Nothing covers the target any more, so what is in RAM can only go to disk.
+        if (Leftovers.unwritten(record, sync)) {
             try (SyncBack.Last last = sync.begin(record)) {
                 account(pin, last.finish());
                 recovered(pin);
             }
-            step(pin, record.at(Pin.Step.DISCARDING));
         }
+        step(pin, record.at(Pin.Step.DISCARDING));
         discard(pin, strategy, sync);
         log.info("finished what an earlier daemon had begun with %s", pin);
     }

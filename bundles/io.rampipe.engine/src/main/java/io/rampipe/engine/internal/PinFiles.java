@@ -11,6 +11,7 @@ import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.time.Instant;
@@ -30,7 +31,9 @@ import java.util.zip.CRC32C;
  * RAM that it speaks of goes with the machine too.
  */
 final class PinFiles implements PinJournal {
-    private static final String SUFFIX = ".pin";
+    static final String SUFFIX = ".pin";
+
+    private static final String FRESH = ".new";
     private static final String VERSION = "1";
     private static final int MOST_BYTES = 1 << 20;
 
@@ -60,7 +63,7 @@ final class PinFiles implements PinJournal {
         String body = text.toString();
         byte[] bytes = body.substring(body.indexOf('\n') + 1).getBytes(StandardCharsets.ISO_8859_1);
         Path file = directory.resolve(pin.id() + SUFFIX);
-        Path fresh = directory.resolve(pin.id() + ".new");
+        Path fresh = directory.resolve(pin.id() + FRESH);
         Files.createDirectories(directory);
         Files.write(fresh, bytes);
         Files.move(
@@ -69,6 +72,36 @@ final class PinFiles implements PinJournal {
 
     void remove(String id) throws IOException {
         Files.deleteIfExists(directory.resolve(id + SUFFIX));
+    }
+
+    static boolean isId(String text) {
+        return text.matches("[0-9a-z]{1,32}");
+    }
+
+    /** Removes records that were being written when a daemon died: nothing has been done yet. */
+    void removeUnfinished() throws IOException {
+        if (!Files.isDirectory(directory)) {
+            return;
+        }
+        try (DirectoryStream<Path> files = Files.newDirectoryStream(directory, "*" + FRESH)) {
+            for (Path file : files) {
+                String name = file.getFileName().toString();
+                if (isId(name.substring(0, name.length() - FRESH.length()))) {
+                    Files.delete(file);
+                }
+            }
+        }
+    }
+
+    /** Makes way for a new record where a damaged one is; that is kept under another name. */
+    void setAside(String id) throws IOException {
+        Path file = directory.resolve(id + SUFFIX);
+        for (int i = 1; Files.exists(file, LinkOption.NOFOLLOW_LINKS); i++) {
+            Path aside = directory.resolve(id + SUFFIX + ".damaged-" + i);
+            if (!Files.exists(aside, LinkOption.NOFOLLOW_LINKS)) {
+                Files.move(file, aside);
+            }
+        }
     }
 
     /** All records. What cannot be read is reported and left where it is. */

@@ -4,6 +4,7 @@ import io.rampipe.api.ConfigurationCheck;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Units;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import java.util.Map;
 import org.osgi.service.component.annotations.Component;
@@ -37,6 +38,19 @@ public final class RatesCheck implements ConfigurationCheck {
             if (!d.isEmpty() && !FilePath.of(d).isAbsolute()) {
                 problems.add("watch.directories: '" + d + "' must begin with /");
             }
+        }
+        try {
+            // A backslash takes a comma as it is.
+            Intervals.of(
+                    Arrays.stream(
+                                    values.getOrDefault("checkpoint.intervals", "")
+                                            .split("(?<!\\\\),"))
+                            .map(String::strip)
+                            .filter(item -> !item.isEmpty())
+                            .toList(),
+                    1);
+        } catch (IllegalArgumentException e) {
+            problems.add(e.getMessage());
         }
         return problems;
     }

@@ -106,7 +106,7 @@ final class Syncer {
         } catch (IOException e) {
             log.debug("%s: %s", pin, e.getMessage());
         } catch (RuntimeException e) {
-            pin.nextCheckpoint = System.nanoTime() + settings.get().checkpointInterval();
+            pin.nextCheckpoint = System.nanoTime() + keeper.interval(pin);
             pin.nextUnpin = pin.nextCheckpoint;
             log.error("syncback of " + pin + " failed unexpectedly; its data stays in RAM", e);
         }

@@ -3,6 +3,7 @@ package io.rampipe.engine.internal;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Units;
 import io.rampipe.linux.At;
+import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.MountInfo;
@@ -59,6 +60,23 @@ final class ThinPool {
         open = true;
     }
 
+    /** Goes on with the one that an earlier daemon has left, if there is one. */
+    synchronized void takeOver() throws IOException {
+        if (mounted()) {
+            open();
+        }
+    }
+
+    /** Names in it: those of pins, and whatever else somebody put there. */
+    synchronized List<FilePath> names() throws IOException {
+        if (!mounted()) {
+            return List.of();
+        }
+        try (Fd pool = At.open(path, At.O_RDONLY | At.O_DIRECTORY)) {
+            return At.list(pool);
+        }
+    }
+
     private boolean mounted() throws IOException {
         return MountInfo.all().stream()
                 .anyMatch(m -> m.path().equals(path) && m.source().equals(SOURCE));
@@ -102,12 +120,25 @@ final class ThinPool {
         return path.resolve(id);
     }
 
+    /** Whether a pin's directory is a directory with nothing in it. */
+    boolean isEmpty(String id) throws IOException {
+        try (Fd pool = At.open(path, At.O_RDONLY | At.O_DIRECTORY);
+                Fd directory = At.openDirectory(pool, FilePath.of(id))) {
+            return At.list(directory).isEmpty();
+        } catch (LinuxException e) {
+            if (e.is(Errno.ENOTDIR, Errno.ELOOP)) {
+                return false;
+            }
+            throw e;
+        }
+    }
+
     /** Removes a pin's empty directory, if it is still there. */
     void release(String id) throws LinuxException {
         try (Fd pool = At.open(path, At.O_RDONLY | At.O_DIRECTORY)) {
             At.rmdir(pool, FilePath.of(id));
         } catch (LinuxException e) {
-            if (!e.is(io.rampipe.linux.Errno.ENOENT)) {
+            if (!e.is(Errno.ENOENT)) {
                 throw e;
             }
         }
@@ -116,18 +147,15 @@ final class ThinPool {
     /**
      * Unmounts it if it is mounted.
      *
-     * @throws IOException if anything is in it: the kernel would not mind, and nobody would find it
-     *     again
+     * @throws IOException if anything is left in it, which would be lost
      */
     synchronized void unmount() throws IOException {
-        open = false;
         if (mounted()) {
-            try (Fd pool = At.open(path, At.O_RDONLY | At.O_DIRECTORY)) {
-                List<FilePath> left = At.list(pool);
-                if (!left.isEmpty()) {
-                    throw new IOException(path + " still holds " + left);
-                }
+            List<FilePath> left = names();
+            if (!left.isEmpty()) {
+                throw new IOException(path + " still has " + left + ", which may be nowhere else");
             }
+            open = false;
             Mounts.unmount(Fd.CWD, path);
         }
     }

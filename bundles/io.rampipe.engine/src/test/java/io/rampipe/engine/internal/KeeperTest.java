@@ -28,6 +28,7 @@ import java.util.Collection;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -59,6 +60,8 @@ class KeeperTest {
     private IOException unmountFails;
     private IOException finishFails;
     private int restless;
+    private Optional<Pin> stray = Optional.empty();
+    private Optional<String> version = Optional.of("1");
 
     @BeforeEach
     void setUp() {
@@ -245,12 +248,105 @@ class KeeperTest {
         pin();
         mounted = false;
         journal.write(journal.load((f, p) -> {}).get(0).at(Pin.Step.UNMOUNTING));
+        takeOver();
+        assertEquals(List.of("begin", "finish", "close", "discard DISCARDING"), calls);
+        assertTrue(records().isEmpty());
+    }
+
+    @Test
+    void whatWasOnDiskWhenADaemonDiedUnmountingIsNotWrittenOverWhatCameAfter() throws Exception {
+        pin();
+        mounted = false;
+        Pin record = journal.load((f, p) -> {}).get(0).at(Pin.Step.UNMOUNTING);
+        journal.write(record.with(Pin.SETTLED, "1"));
+        takeOver();
+        assertEquals(List.of("discard DISCARDING"), calls);
+        assertTrue(records().isEmpty());
+    }
+
+    @Test
+    void whatChangedAfterTheLastCheckpointIsWrittenAllTheSame() throws Exception {
+        pin();
+        mounted = false;
+        Pin record = journal.load((f, p) -> {}).get(0).at(Pin.Step.UNMOUNTING);
+        journal.write(record.with(Pin.SETTLED, "an earlier version"));
+        takeOver();
+        assertEquals(List.of("begin", "finish", "close", "discard DISCARDING"), calls);
+    }
+
+    @Test
+    void aPinThatWasNotLookedAtAgainIsNotTrusted() throws Exception {
+        pin();
+        journal.write(journal.load((f, p) -> {}).get(0).at(Pin.Step.MOUNTING));
+        takeOver();
+        LivePin pin = keeper.pins().get(0);
+        assertEquals(LivePin.State.PINNED, pin.state());
+        assertTrue(pin.record().attributes().containsKey(Pin.BYPASSED));
+    }
+
+    @Test
+    void aRecordWhoseRamIsGoneIsForgotten() throws Exception {
+        LivePin pin = pin();
+        pool.release(pin.record().id());
+        mounted = false;
+        takeOver();
+        assertTrue(keeper.pins().isEmpty());
+        assertTrue(records().isEmpty());
+        assertEquals(List.of(), calls);
+    }
+
+    @Test
+    void ramWithoutARecordIsRemovedIfEmptyAndElseKeptAndTold() throws Exception {
+        String empty = pin().record().id();
+        journal.remove(empty);
+        Path full = Files.createDirectories(runtime.resolve("pool/full/upper"));
+        Files.createDirectories(runtime.resolve("pool/Not-ours"));
+        takeOver();
+        assertEquals(2, inPool());
+        assertEquals(1, keeper.leftovers().size());
+        assertTrue(keeper.leftovers().get(0).contains(full.getParent().toString()));
+        assertThrows(IOException.class, pool::unmount);
+        Files.delete(full);
+        Files.delete(runtime.resolve("pool/Not-ours"));
+    }
+
+    @Test
+    void aDamagedRecordAndItsRamAreKeptAndTold() throws Exception {
+        String id = pin().record().id();
+        Path file = runtime.resolve("pins/" + id + ".pin");
+        Files.writeString(file, "version=1\n");
+        Files.writeString(runtime.resolve("pins/abc.new"), "");
+        mounted = false;
+        takeOver();
+        assertTrue(keeper.pins().isEmpty());
+        assertEquals(1, inPool());
+        try (var files = Files.list(runtime.resolve("pins"))) {
+            assertEquals(List.of(file), files.toList());
+        }
+        assertTrue(keeper.leftovers().get(0).contains(file.toString()));
+        assertEquals(Pin.Step.PINNED, pin().record().step());
+    }
+
+    @Test
+    void aStrayIsTakenOverWithARecordMadeAnew() throws Exception {
+        Pin record = pin().record();
+        journal.write(record);
+        Files.writeString(runtime.resolve("pins/" + record.id() + ".pin"), "damaged");
+        stray = Optional.of(record);
+        takeOver();
+        assertEquals(LivePin.State.PINNED, keeper.pins().get(0).state());
+        assertEquals(Pin.Step.PINNED, recorded());
+        assertTrue(keeper.leftovers().isEmpty());
+        assertTrue(Files.exists(runtime.resolve("pins/" + record.id() + ".pin.damaged-1")));
+    }
+
+    /** As a daemon that starts. */
+    private void takeOver() throws IOException {
         calls.clear();
         keeper.pins().clear();
         keeper.load();
+        keeper.adoptStrays(strategies.all().get(0), "overlayfs");
         keeper.adopt();
-        assertEquals(List.of("begin", "finish", "close", "discard DISCARDING"), calls);
-        assertTrue(records().isEmpty());
     }
 
     @Test
@@ -289,6 +385,13 @@ class KeeperTest {
     }
 
     private final class Scripted implements PinStrategy {
+        @Override
+        public List<Stray> strays(FilePath inPool, Set<String> recorded) {
+            return stray.filter(p -> !recorded.contains(p.id()))
+                    .map(p -> List.of(new Stray(p.id(), stray, "a mount")))
+                    .orElse(List.of());
+        }
+
         @Override
         public Optional<String> unusable() {
             return Optional.empty();
@@ -385,6 +488,11 @@ class KeeperTest {
         @Override
         public Dirty dirty(Pin pin) {
             return new Dirty(0, restless-- > 0 ? 1L << 30 : 0, 0);
+        }
+
+        @Override
+        public Optional<String> version(Pin pin) {
+            return restless > 0 ? Optional.of("changing " + restless--) : version;
         }
 
         @Override

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.rampipe.api.Access;
 import io.rampipe.api.FilePath;
+import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
 
@@ -34,6 +35,36 @@ class SettingsTest {
                                 () -> TestSettings.of(Map.of("checkpoint_interval", "soon")))
                         .getMessage();
         assertTrue(message.contains("checkpoint.interval") && message.contains("'soon'"), message);
+    }
+
+    private static Settings intervals(String... items) {
+        return TestSettings.of(Map.of("checkpoint_intervals", items));
+    }
+
+    private static double seconds(Settings s, String target) {
+        return s.checkpointIntervals().of(FilePath.of(target)) / 1e9;
+    }
+
+    @Test
+    void theFirstPatternThatMatchesSetsTheInterval() {
+        Settings s = intervals("/home/*/.mozilla=60s", "cache = 1h", "/home/**=2s");
+        assertEquals(60, seconds(s, "/home/u/.mozilla"));
+        assertEquals(60, seconds(s, "/home/u/.mozilla/profile"));
+        assertEquals(3600, seconds(s, "/home/u/cache"));
+        assertEquals(2, seconds(s, "/home/u/.config"));
+        assertEquals(10, seconds(s, "/var/lib/db"));
+    }
+
+    @Test
+    void anIntervalThatIsNoneIsRefused() {
+        for (String item : List.of("/home", "=3s", "/home=3", "/home=500ms", "/a=b=2d")) {
+            String message =
+                    assertThrows(IllegalArgumentException.class, () -> intervals(item))
+                            .getMessage();
+            assertTrue(
+                    message.contains("checkpoint.intervals") && message.contains("'" + item + "'"),
+                    message);
+        }
     }
 
     @Test

@@ -68,6 +68,13 @@ final class Overlay {
         return FilePath.of(SOURCE + id);
     }
 
+    /** The id of the pin that a mount says it belongs to. */
+    static Optional<String> idOf(MountInfo mount) {
+        String source = mount.source().raw();
+        String id = source.startsWith(SOURCE) ? source.substring(SOURCE.length()) : "";
+        return id.matches("[0-9a-z]{1,32}") ? Optional.of(id) : Optional.empty();
+    }
+
     /** The flags of a mount, so that nothing is allowed on top that is not allowed below. */
     static long flags(MountInfo below) {
         long flags = 0;

@@ -18,6 +18,7 @@ import java.io.IOException;
 import java.time.Clock;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
 import org.osgi.service.metatype.annotations.Designate;
@@ -141,6 +142,11 @@ public final class OverlayStrategy implements PinStrategy {
                 throw e;
             }
         }
+    }
+
+    @Override
+    public List<Stray> strays(FilePath pool, Set<String> recorded) throws IOException {
+        return new StrayMounts(pool, recorded, clock).find();
     }
 
     /** Opens a name below an overlay for appending, which makes the kernel copy the file up. */

@@ -1,7 +1,9 @@
 package io.rampipe.pin.overlayfs.internal;
 
+import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
 import io.rampipe.api.PinStrategy.PinRequest;
+import io.rampipe.api.Target;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.FileHandle;
@@ -21,20 +23,25 @@ final class Records {
      * @param lower the directory that becomes the lower layer, O_PATH will do
      */
     static Pin preparing(PinRequest request, Clock clock, Fd lower) throws IOException {
+        return preparing(request.id(), request.target(), request.pool(), clock, lower);
+    }
+
+    static Pin preparing(String id, Target target, FilePath pool, Clock clock, Fd lower)
+            throws IOException {
         Stat stat = Stat.of(lower);
         Pin pin =
                 new Pin(
-                                request.id(),
-                                request.target(),
+                                id,
+                                target,
                                 OverlayStrategy.NAME,
                                 OverlayStrategy.SYNC,
                                 Pin.OVERLAY,
                                 Pin.Step.PREPARING,
                                 clock.instant(),
                                 Map.of())
-                        .with(Pin.UPPER, request.pool().resolve(PoolDirectory.UPPER).raw())
-                        .with(Pin.BASELINE, request.pool().resolve(PoolDirectory.BASELINE).raw())
-                        .with(Pin.WORK, request.pool().resolve(PoolDirectory.WORK).raw())
+                        .with(Pin.UPPER, pool.resolve(PoolDirectory.UPPER).raw())
+                        .with(Pin.BASELINE, pool.resolve(PoolDirectory.BASELINE).raw())
+                        .with(Pin.WORK, pool.resolve(PoolDirectory.WORK).raw())
                         .with(Pin.LOWER_DEVICE, Stat.deviceText(stat.device()))
                         .with(Pin.LOWER_INODE, Long.toUnsignedString(stat.inode()));
         try {

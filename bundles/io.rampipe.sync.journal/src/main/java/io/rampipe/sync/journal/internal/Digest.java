@@ -53,6 +53,11 @@ final class Digest {
         return first == other.first && second == other.second && count == other.count;
     }
 
+    /** The same in every process. */
+    String text() {
+        return Long.toHexString(first) + '-' + Long.toHexString(second) + '-' + count;
+    }
+
     /** Newest change time, nanoseconds since the epoch. */
     long newest() {
         return newest;

@@ -11,9 +11,11 @@ import io.rampipe.linux.StatFs;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.function.Consumer;
@@ -42,12 +44,17 @@ public final class JournalSyncBack implements SyncBack {
     private final Steps steps;
     private final Consumer<String> report;
     private final boolean fineKernel;
+    private final long[] key = BlockHash.key();
     private final Map<String, State> states = new ConcurrentHashMap<>();
 
     /** Of one pin. Guarded by itself. */
     private static final class State {
         final Memory memory = new Memory();
+        final Writers writers = new Writers();
         boolean wasMapped;
+
+        /** It was copied while its programs were held, the last time. */
+        boolean restless;
     }
 
     @Activate
@@ -79,28 +86,52 @@ public final class JournalSyncBack implements SyncBack {
 
     @Override
     public Result checkpoint(Pin pin) throws IOException {
+        return checkpoint(pin, Allowance.NO_FREEZE);
+    }
+
+    @Override
+    public Result checkpoint(Pin pin, Allowance allowance) throws IOException {
         State state = state(pin);
         synchronized (state) {
-            try (UpperLayer upper = UpperLayer.of(pin)) {
+            boolean mayHold = !allowance.freeze().isZero();
+            try (UpperLayer upper = UpperLayer.of(pin);
+                    Capture capture = new Capture(state.memory, key, allowance.memory())) {
                 for (int pause : PAUSES_IN_MS) {
+                    if (pause > 0 && state.restless && mayHold) {
+                        break;
+                    }
                     pause(pause);
                     try {
-                        Result result = attempt(pin, state, upper);
+                        Result result = attempt(pin, state, upper, capture);
                         if (result.consistent()) {
+                            state.restless = false;
                             return result;
                         }
                     } catch (MovingException e) {
                         // Again, after a pause.
                     }
                 }
-                return Result.NOT_AT_REST;
+                state.restless = true;
+                return mayHold
+                        ? new Holding(state.writers, allowance, coarseness(upper))
+                                .checkpoint(hold -> held(pin, state, upper, capture, hold))
+                        : Result.NOT_AT_REST;
             }
         }
     }
 
-    private Result attempt(Pin pin, State state, UpperLayer upper) throws IOException {
+    /** While the programs that write are held for a moment. */
+    private Result held(Pin pin, State state, UpperLayer upper, Capture capture, Sync.Hold hold)
+            throws IOException {
+        MappedFiles mapped = MappedFiles.of(pin.id());
+        state.writers.look(pin.id(), mapped.processes());
+        return run(pin, state, upper, capture, mapped.inodes(), hold);
+    }
+
+    private Result attempt(Pin pin, State state, UpperLayer upper, Capture capture)
+            throws IOException {
         Sync.Clean clean = clean(upper);
-        Set<Long> mapped = MappedFiles.of(pin.id());
+        Set<Long> mapped = MappedFiles.of(pin.id()).inodes();
         Digest now = upper.digest();
         if (now.newest() >= clean.settled()) {
             return Result.NOT_AT_REST;
@@ -110,9 +141,20 @@ public final class JournalSyncBack implements SyncBack {
         if (sure && last != null && now.sameAs(last)) {
             return new Result(true, 0, 0, 0);
         }
+        return run(pin, state, upper, capture, mapped, null);
+    }
+
+    private Result run(
+            Pin pin,
+            State state,
+            UpperLayer upper,
+            Capture capture,
+            Set<Long> mapped,
+            Sync.Hold hold)
+            throws IOException {
         state.wasMapped = !mapped.isEmpty();
-        Result result = run(pin, upper, state.memory, null, mapped, true);
-        Set<Long> mappedSince = MappedFiles.of(pin.id());
+        Result result = run(pin, upper, state.memory, capture, null, mapped, true, hold);
+        Set<Long> mappedSince = MappedFiles.of(pin.id()).inodes();
         if (!mapped.containsAll(mappedSince)) {
             // Times were believed that may have said nothing.
             state.memory.forgetAll();
@@ -125,13 +167,15 @@ public final class JournalSyncBack implements SyncBack {
             Pin pin,
             UpperLayer upper,
             Memory memory,
+            Capture capture,
             LowerFiles held,
             Set<Long> mapped,
-            boolean mounted)
+            boolean mounted,
+            Sync.Hold hold)
             throws IOException {
-        Sync sync = new Sync(pin, upper, memory, held, clean(upper), steps);
+        Sync sync = new Sync(pin, upper, memory, held, capture, () -> clean(upper), steps);
         try {
-            return sync.run(mapped, mounted);
+            return sync.run(mapped, mounted, hold);
         } catch (MovingException e) {
             throw e;
         } catch (IOException | RuntimeException e) {
@@ -163,7 +207,7 @@ public final class JournalSyncBack implements SyncBack {
             return;
         }
         try (UpperLayer upper = UpperLayer.of(pin)) {
-            Sync sync = new Sync(pin, upper, memory, null, clean(upper), steps);
+            Sync sync = new Sync(pin, upper, memory, null, null, () -> clean(upper), steps);
             try {
                 sync.finishPending();
             } finally {
@@ -174,7 +218,14 @@ public final class JournalSyncBack implements SyncBack {
         }
     }
 
-    private static void pause(int millis) throws IOException {
+    /** Whether change times are so coarse that a copy has to wait for them. */
+    private Duration coarseness(UpperLayer upper) throws IOException {
+        return clean(upper).settled() == Long.MAX_VALUE
+                ? Duration.ZERO
+                : Duration.ofNanos(COARSE_NANOS);
+    }
+
+    static void pause(int millis) throws IOException {
         try {
             Thread.sleep(millis);
         } catch (InterruptedException e) {
@@ -199,9 +250,12 @@ public final class JournalSyncBack implements SyncBack {
     Result finish(Pin pin, UpperLayer upper, LowerFiles held) throws IOException {
         State state = state(pin);
         synchronized (state) {
-            Result result = run(pin, upper, state.memory, held, Set.of(), false);
-            state.memory.forgetAll();
-            return result;
+            long room = Allowance.NO_FREEZE.memory();
+            try (Capture capture = new Capture(state.memory, key, room)) {
+                Result result = run(pin, upper, state.memory, capture, held, Set.of(), false, null);
+                state.memory.forgetAll();
+                return result;
+            }
         }
     }
 
@@ -238,6 +292,23 @@ public final class JournalSyncBack implements SyncBack {
                 // What has been seen will do.
             }
             return new Dirty(files[0], bytes[0], files[0] == 0 ? 0 : oldest[0]);
+        }
+    }
+
+    @Override
+    public Optional<String> version(Pin pin) throws IOException {
+        try (UpperLayer upper = UpperLayer.of(pin);
+                Disk.Place place = Disk.find(Disk.Identity.of(pin), steps);
+                StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
+            Sync.Clean clean = clean(upper);
+            Digest digest = upper.digest();
+            boolean told =
+                    digest.newest() < clean.settled()
+                            && MappedFiles.of(pin.id()).inodes().isEmpty()
+                            && !staging.hasLog();
+            return told ? Optional.of(digest.text()) : Optional.empty();
+        } catch (MovingException e) {
+            return Optional.empty();
         }
     }
 

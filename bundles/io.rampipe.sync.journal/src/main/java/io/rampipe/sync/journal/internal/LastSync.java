@@ -68,6 +68,8 @@ final class LastSync implements SyncBack.Last {
                 }
                 last = begun;
                 return begun;
+            } catch (LinuxException e) {
+                throw Trouble.explained(pin, place.disk().shown(), e);
             } finally {
                 if (last == null) {
                     begun.close();
@@ -141,7 +143,8 @@ final class LastSync implements SyncBack.Last {
                     held.open(dir, name.name(), n.lower.inode(), place.stat().mount(), true)
                             .orElse(null);
         } catch (LinuxException e) {
-            if (e.is(Errno.ETXTBSY, Errno.EAGAIN, Errno.EACCES, Errno.EPERM)) {
+            // On a read-only disk nobody opens it for writing, and if it is clean it may go.
+            if (e.is(Errno.ETXTBSY, Errno.EAGAIN, Errno.EACCES, Errno.EPERM, Errno.EROFS)) {
                 return;
             }
             throw e;

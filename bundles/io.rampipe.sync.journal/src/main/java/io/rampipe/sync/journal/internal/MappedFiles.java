@@ -15,17 +15,15 @@ import java.util.Set;
  * changes its times only with the first write to each page, so that they say nothing about such
  * files.
  */
-final class MappedFiles {
+record MappedFiles(Set<Long> inodes, Set<Integer> processes) {
     private static final Path PROC = Path.of("/proc");
-
-    private MappedFiles() {}
 
     /**
      * Inode numbers of the files mapped through the overlay of this pin, as {@code
      * proc_pid_maps(5)} shows them: the overlay's own, which are those of the lower or of the upper
-     * file.
+     * file. And who has mapped them.
      */
-    static Set<Long> of(String pin) throws IOException {
+    static MappedFiles of(String pin) throws IOException {
         Set<String> devices = new HashSet<>();
         for (MountInfo m : MountInfo.all()) {
             if (m.source().raw().equals("rampipe:" + pin)) {
@@ -33,8 +31,9 @@ final class MappedFiles {
             }
         }
         Set<Long> inodes = new HashSet<>();
+        Set<Integer> processes = new HashSet<>();
         if (devices.isEmpty()) {
-            return inodes;
+            return new MappedFiles(inodes, processes);
         }
         try (DirectoryStream<Path> all = Files.newDirectoryStream(PROC, "[0-9]*")) {
             for (Path process : all) {
@@ -43,13 +42,15 @@ final class MappedFiles {
                             new String(
                                     Files.readAllBytes(process.resolve("maps")),
                                     StandardCharsets.ISO_8859_1);
-                    find(maps, devices, inodes);
+                    if (find(maps, devices, inodes)) {
+                        processes.add(Integer.parseInt(process.getFileName().toString()));
+                    }
                 } catch (IOException e) {
                     // It has ended.
                 }
             }
         }
-        return inodes;
+        return new MappedFiles(inodes, processes);
     }
 
     private static String device(long device) {
@@ -61,7 +62,8 @@ final class MappedFiles {
                 Long.parseLong(text.substring(colon + 1)));
     }
 
-    private static void find(String maps, Set<String> devices, Set<Long> inodes) {
+    private static boolean find(String maps, Set<String> devices, Set<Long> inodes) {
+        boolean found = false;
         // Address, rights, offset, device, inode, path.
         int start = 0;
         while (start < maps.length()) {
@@ -75,9 +77,11 @@ final class MappedFiles {
                 String[] f = maps.substring(rights, end).split(" +", 5);
                 if (f.length > 3 && devices.contains(f[2])) {
                     inodes.add(Long.parseUnsignedLong(f[3]));
+                    found = true;
                 }
             }
             start = end + 1;
         }
+        return found;
     }
 }

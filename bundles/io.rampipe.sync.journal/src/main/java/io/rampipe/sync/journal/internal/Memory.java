@@ -30,7 +30,32 @@ final class Memory {
         }
     }
 
+    /**
+     * What the data of a file on disk is, as far as it was compared or written.
+     *
+     * @param strong two numbers for each block, see {@link BlockHash}; 0 is a hole, and so is what
+     *     is behind the end
+     * @param inode of the file on disk
+     * @param change its change time, nanoseconds
+     */
+    record Blocks(long[] strong, long inode, long change) {
+        boolean is(Stat found) {
+            return found.inode() == inode && Digest.change(found) == change;
+        }
+
+        boolean isHole(int block) {
+            return 2 * block >= strong.length || has(block, 0, 0);
+        }
+
+        boolean has(int block, long high, long low) {
+            return 2 * block < strong.length
+                    && strong[2 * block] == high
+                    && strong[2 * block + 1] == low;
+        }
+    }
+
     private final Map<Long, Entry> entries = new HashMap<>();
+    private final Map<Long, Blocks> blocks = new HashMap<>();
     private Digest last;
     private long sequence;
     private long uncertain;
@@ -44,6 +69,21 @@ final class Memory {
         if (entries.size() < MOST || entries.containsKey(inode)) {
             entries.put(inode, entry);
         }
+    }
+
+    /** By the inode number on disk; null if nothing is known. */
+    Blocks blocks(long inode) {
+        return blocks.get(inode);
+    }
+
+    void put(Blocks known) {
+        if (blocks.size() < MOST || blocks.containsKey(known.inode())) {
+            blocks.put(known.inode(), known);
+        }
+    }
+
+    void removeBlocks(long inode) {
+        blocks.remove(inode);
     }
 
     void remove(long inode) {
@@ -87,6 +127,7 @@ final class Memory {
 
     void forgetAll() {
         entries.clear();
+        blocks.clear();
         last = null;
         applied = 0;
     }

@@ -22,6 +22,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.IntPredicate;
 import java.util.zip.CRC32C;
 
 /**
@@ -33,7 +34,7 @@ final class PlanWriter implements AutoCloseable {
     private static final int MOST_FSYNCS = 16;
 
     /** A smaller file that replaces another is never worth staging. */
-    private static final long WORTH_STAGING = 64 * 1024;
+    static final long WORTH_STAGING = 64 * 1024;
 
     /** Free disk that is not counted on. */
     private static final long MARGIN = 8 << 20;
@@ -55,16 +56,19 @@ final class PlanWriter implements AutoCloseable {
     private final LogWriter log;
     private final StagingDirectory staging;
     private final Staged names;
+    private final Capture capture;
     private final Steps steps;
     private final FileData data = new FileData();
     private final UpperDirectories upper;
 
+    private final ByteBuffer buffer = ByteBuffer.allocateDirect(LogFormat.MAX_DATA);
     private final Map<FilePath, Fd> openDirectories = new HashMap<>();
     private final List<Fd> unsynced = new ArrayList<>();
     private long reserved;
     private final Map<Integer, Node> byId = new HashMap<>();
     private final Set<Node> changed = new HashSet<>();
     private boolean syncAll;
+    private boolean fromCapture = true;
     private int files;
     private int directoryIds = 1;
     private long bytes;
@@ -84,7 +88,9 @@ final class PlanWriter implements AutoCloseable {
             LogWriter log,
             StagingDirectory staging,
             Staged names,
+            Capture capture,
             Steps steps) {
+        this.capture = capture;
         this.place = place;
         this.plan = plan;
         this.lower = lower;
@@ -190,7 +196,13 @@ final class PlanWriter implements AutoCloseable {
     // Files
 
     private void write(Node n, List<Step> placements) throws IOException {
-        if (n.upper.isRegular()) {
+        if (capture.of(n) != null || n.attributes != null) {
+            if (n.lower == null || !change(n, null, null, placements)) {
+                n.lower = null;
+                create(n, null, null, placements);
+            }
+        } else if (n.upper.isRegular()) {
+            fromCapture = false;
             try (Fd fd = upper.open(n, UpperLayer.READ)) {
                 UpperLayer.refuseMetacopy(fd);
                 data.expect(n.upper);
@@ -203,6 +215,7 @@ final class PlanWriter implements AutoCloseable {
                 }
             }
         } else {
+            fromCapture = false;
             try (Fd fd = upper.open(n, At.O_PATH | At.O_NOFOLLOW)) {
                 if (n.lower == null || !change(n, fd, null, placements)) {
                     n.lower = null;
@@ -225,7 +238,7 @@ final class PlanWriter implements AutoCloseable {
     /**
      * Changes the file that is on disk. False if that cannot be done, with nothing written.
      *
-     * @param fd the upper one
+     * @param fd the upper one; null if it was copied
      */
     private boolean change(Node n, Fd fd, CRC32C crc, List<Step> placements) throws IOException {
         Name home = stable(n);
@@ -268,7 +281,8 @@ final class PlanWriter implements AutoCloseable {
                         work = true;
                     }
                 };
-        Attributes wanted = Attributes.of(fd, n.upper);
+        Capture.Image image = capture.of(n);
+        Attributes wanted = attributes(n, fd);
         Opened opened = null;
         try {
             Attributes now;
@@ -281,7 +295,11 @@ final class PlanWriter implements AutoCloseable {
                 if (betterWhole(n, s)) {
                     return false;
                 }
-                compare(n, fd, opened.fd(), s.size(), crc, id, describe);
+                if (image == null) {
+                    compare(n, fd, opened.fd(), s.size(), crc, id, describe);
+                } else {
+                    patch(n, image, opened.fd(), s, id, describe);
+                }
                 now = Attributes.of(opened.fd(), s);
             } else {
                 try (Fd path = openPath(n, home, link)) {
@@ -309,6 +327,14 @@ final class PlanWriter implements AutoCloseable {
             place(n, id, n.lower.inode(), link, true);
         }
         return true;
+    }
+
+    private Attributes attributes(Node n, Fd fd) throws IOException {
+        if (fd != null) {
+            return Attributes.of(fd, n.upper);
+        }
+        Capture.Image image = capture.of(n);
+        return image == null ? n.attributes : image.attributes();
     }
 
     private boolean link(Node n, FilePath link) throws IOException {
@@ -351,25 +377,32 @@ final class PlanWriter implements AutoCloseable {
 
     private Opened open(Node n, Name home, FilePath link) throws IOException {
         try {
-            if (!link.isEmpty()) {
-                return lower.open(staging.fd(), link, n.lower.inode(), place.stat().mount(), true)
-                        .orElse(null);
-            }
-            try (Fd dir = lowerDirectory(home.dir())) {
-                Optional<Opened> found =
-                        lower.open(dir, home.name(), n.lower.inode(), place.stat().mount(), true);
-                if (found.isEmpty()) {
-                    throw new IOException(
-                            home.name() + " was replaced on disk while being compared");
-                }
-                return found.get();
-            }
+            return open(n, home, link, true);
         } catch (LinuxException e) {
             if (e.is(Errno.ETXTBSY)) {
                 // It is being run from disk: it gets a successor.
                 return null;
             }
+            if (e.is(Errno.EROFS)) {
+                // If nothing has changed, nothing needs to be written.
+                return open(n, home, link, false);
+            }
             throw e;
+        }
+    }
+
+    private Opened open(Node n, Name home, FilePath link, boolean write) throws IOException {
+        if (!link.isEmpty()) {
+            return lower.open(staging.fd(), link, n.lower.inode(), place.stat().mount(), write)
+                    .orElse(null);
+        }
+        try (Fd dir = lowerDirectory(home.dir())) {
+            Optional<Opened> found =
+                    lower.open(dir, home.name(), n.lower.inode(), place.stat().mount(), write);
+            if (found.isEmpty()) {
+                throw new IOException(home.name() + " was replaced on disk while being compared");
+            }
+            return found.get();
         }
     }
 
@@ -438,6 +471,95 @@ final class PlanWriter implements AutoCloseable {
                 });
     }
 
+    /** The same from a copy, which knows what differs. */
+    private void patch(Node n, Capture.Image image, Fd below, Stat lower, int id, Step describe)
+            throws IOException {
+        // A link that was just made has changed the change time.
+        if (lower.links() == n.lower.links() && !image.comparedWith(lower)) {
+            throw new MovingException(n.names.get(0).name() + " on disk");
+        }
+        long size = image.size();
+        if (size != lower.size()) {
+            describe.run();
+            log.write(new LogRecord.Size(id, size));
+        }
+        runs(
+                image,
+                Math.min(size, lower.size()),
+                image::opened,
+                Long.MAX_VALUE,
+                (offset, length) -> {
+                    describe.run();
+                    log.write(new LogRecord.Hole(id, offset, length));
+                });
+        long before = bytes;
+        long most = n.replaceable && size >= WORTH_STAGING ? size / 2 : Long.MAX_VALUE;
+        runs(
+                image,
+                size,
+                image::changed,
+                LogFormat.MAX_DATA,
+                (offset, length) -> {
+                    if (bytes - before + length > most && image.whole()) {
+                        throw new Rather();
+                    }
+                    describe.run();
+                    reserve(below, offset, (int) length);
+                    buffer.clear().limit((int) length);
+                    image.read(offset, buffer);
+                    buffer.flip();
+                    log.write(new LogRecord.Data(id, offset, (int) length), buffer);
+                    bytes += length;
+                });
+    }
+
+    /** Told of a range of a file. */
+    @FunctionalInterface
+    private interface Range {
+        void range(long offset, long length) throws IOException;
+    }
+
+    /** Blocks of a kind that follow each other, up to the end of the file. */
+    private static void runs(
+            Capture.Image image, long end, IntPredicate which, long most, Range range)
+            throws IOException {
+        long start = -1;
+        for (long at = 0; at < end; at += FileData.BLOCK) {
+            boolean in = which.test((int) (at / FileData.BLOCK));
+            if (start >= 0 && (!in || at - start >= most)) {
+                range.range(start, at - start);
+                start = -1;
+            }
+            if (in && start < 0) {
+                start = at;
+            }
+        }
+        if (start >= 0) {
+            range.range(start, end - start);
+        }
+    }
+
+    /** A copied file as a whole. */
+    private long copy(Capture.Image image, Fd out) throws IOException {
+        long[] copied = {0};
+        runs(
+                image,
+                image.size(),
+                block -> !image.isHole(block),
+                LogFormat.MAX_DATA,
+                (offset, length) -> {
+                    buffer.clear().limit((int) length);
+                    image.read(offset, buffer);
+                    buffer.flip();
+                    steps.before("write a staged file");
+                    Io.writeFully(out, buffer, offset);
+                    copied[0] += length;
+                });
+        steps.before("truncate a staged file");
+        Io.truncate(out, image.size());
+        return copied[0];
+    }
+
     /**
      * Once the log is committed, writing what it says must not fail for want of room. Not reserved
      * in the file itself: that would take away its capabilities and change its times ({@code
@@ -470,8 +592,17 @@ final class PlanWriter implements AutoCloseable {
         }
     }
 
-    /** Writes it as a new file. */
+    /**
+     * Writes it as a new file.
+     *
+     * @param fd the upper one; null if it was copied
+     */
     private void create(Node n, Fd fd, CRC32C crc, List<Step> placements) throws IOException {
+        Capture.Image image = capture.of(n);
+        if (image != null && !image.whole()) {
+            capture.wantWhole(n);
+            throw new MovingException("a copy of all of " + n.names.get(0).name());
+        }
         Name inNew = n.names.stream().filter(m -> m.dir().isNew()).findFirst().orElse(null);
         Fd dir;
         FilePath name;
@@ -488,11 +619,14 @@ final class PlanWriter implements AutoCloseable {
             steps.before("create a staged file");
             Fd out = At.open(dir, name, At.O_RDWR | At.O_CREAT | At.O_EXCL | At.O_NOFOLLOW, 0600);
             try {
-                staged += data.copy(fd, n.upper.size(), out, crc, steps);
+                staged +=
+                        image != null
+                                ? copy(image, out)
+                                : data.copy(fd, n.upper.size(), out, crc, steps);
                 if (crc != null) {
                     n.crc = (int) crc.getValue();
                 }
-                Attributes.of(fd, n.upper).give(out, steps);
+                attributes(n, fd).give(out, steps);
                 if (unsynced.size() < MOST_FSYNCS) {
                     unsynced.add(out);
                     out = null;
@@ -507,13 +641,13 @@ final class PlanWriter implements AutoCloseable {
         } else {
             if (n.upper.isSymlink()) {
                 steps.before("symlink");
-                At.symlink(At.readLink(fd), dir, name);
+                At.symlink(n.text != null ? n.text : At.readLink(fd), dir, name);
             } else {
                 steps.before("mknod");
                 At.mknod(dir, name, n.upper.type() | 0600, n.upper.deviceNumber());
             }
             try (Fd out = At.open(dir, name, At.O_PATH | At.O_NOFOLLOW, 0)) {
-                Attributes.of(fd, n.upper).give(out, steps);
+                attributes(n, fd).give(out, steps);
             }
             syncAll = true;
         }
@@ -627,26 +761,17 @@ final class PlanWriter implements AutoCloseable {
                 finish(d);
             } else if (d.differs || d.touched || d.moved()) {
                 work = true;
-                log.write(new LogRecord.DirectoryAttributes(ref(d), wanted(d)));
+                log.write(new LogRecord.DirectoryAttributes(ref(d), plan.wanted(d)));
             }
         }
-    }
-
-    private Attributes wanted(Dir d) throws IOException {
-        if (d.attributes == null) {
-            try (Fd fd = plan.upper().openDirectory(d.upperPath)) {
-                d.attributes = Attributes.of(fd, Stat.of(fd));
-            }
-        }
-        return d.attributes;
     }
 
     /** A new directory gets its attributes when everything is in it that is staged. */
     private void finish(Dir d) throws IOException {
         Fd fd = stagedDirectory(d.staged);
-        wanted(d).give(fd, steps);
+        plan.wanted(d).give(fd, steps);
         if (d.touched) {
-            log.write(new LogRecord.DirectoryAttributes(ref(d), wanted(d)));
+            log.write(new LogRecord.DirectoryAttributes(ref(d), plan.wanted(d)));
         }
         syncAll |= stagedFiles > MOST_FSYNCS;
         if (!syncAll) {
@@ -679,7 +804,7 @@ final class PlanWriter implements AutoCloseable {
     /** Whether files with writable mappings still are as they were copied. */
     void checkMapped() throws IOException {
         for (Node n : plan.nodes()) {
-            if (n.mapped && n.upper.isRegular()) {
+            if (n.mapped && n.upper.isRegular() && capture.of(n) == null) {
                 try (Fd fd = upper.open(n, UpperLayer.READ)) {
                     data.expect(n.upper);
                     if (data.checksum(fd, n.upper.size()) != n.crc) {
@@ -688,6 +813,11 @@ final class PlanWriter implements AutoCloseable {
                 }
             }
         }
+    }
+
+    /** Whether nothing was read from upper, which may have changed since it was copied. */
+    boolean fromCapture() {
+        return fromCapture;
     }
 
     /** Whether there is anything to do. */

@@ -91,6 +91,12 @@ final class Planner {
         boolean mapped;
         int crc;
 
+        /** Copied while it was at rest; for a regular file they are in its copy. */
+        Attributes attributes;
+
+        /** Of a symbolic link. */
+        FilePath text;
+
         Node(Stat upper) {
             this.upper = upper;
         }
@@ -128,6 +134,11 @@ final class Planner {
         this.upper = upper;
         this.memory = memory;
         this.mapped = mapped;
+    }
+
+    /** A fresh one for the same. */
+    Planner again() {
+        return new Planner(place, upper, memory, mapped, mounted);
     }
 
     void look() throws IOException {
@@ -547,6 +558,20 @@ final class Planner {
     }
 
     // What was found
+
+    /** The attributes that a directory shall have. */
+    Attributes wanted(Dir d) throws IOException {
+        if (d.attributes == null) {
+            try (Fd fd = upper.openDirectory(d.upperPath)) {
+                Stat now = Stat.of(fd);
+                if (!now.unchangedSince(d.upper)) {
+                    throw new MovingException(d.upperPath.toString());
+                }
+                d.attributes = Attributes.of(fd, now);
+            }
+        }
+        return d.attributes;
+    }
 
     boolean mounted() {
         return mounted;

@@ -4,6 +4,7 @@ import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
 import io.rampipe.linux.At;
 import io.rampipe.linux.Fd;
+import io.rampipe.linux.MountInfo;
 import io.rampipe.linux.Stat;
 import java.io.IOException;
 import java.util.ArrayList;
@@ -15,6 +16,9 @@ import java.util.TreeSet;
 
 /** Finishes or drops what earlier daemons have left on disks. One thread, once. */
 final class Recovery {
+    /** Of the mount of a pin, before its id; see {@link Pin}. */
+    private static final String SOURCE = "rampipe:";
+
     private final Collection<Pin> live;
     private final Steps steps;
     private final Set<String> seen = new HashSet<>();
@@ -57,8 +61,13 @@ final class Recovery {
                 ids.add(id);
             }
         }
+        Set<String> mounted = mounted();
         for (String id : ids) {
-            if (live.stream().noneMatch(p -> p.id().equals(id))) {
+            if (mounted.contains(id)) {
+                // Its record is damaged, or another daemon has it: whose overlay finds directories
+                // by their old places.
+                lines.add("redo log " + id + " waits: its pin is mounted, without a record here");
+            } else if (live.stream().noneMatch(p -> p.id().equals(id))) {
                 try (StagingDirectory staging = new StagingDirectory(disk, id, steps)) {
                     recover(disk, staging, id);
                 } catch (IOException e) {
@@ -72,6 +81,18 @@ final class Recovery {
                 }
             }
         }
+    }
+
+    /** Ids of pins that are not known to be live, and have a mount all the same. */
+    private Set<String> mounted() throws IOException {
+        Set<String> ids = new HashSet<>();
+        for (MountInfo m : MountInfo.all()) {
+            if (m.source().raw().startsWith(SOURCE)) {
+                ids.add(m.source().raw().substring(SOURCE.length()));
+            }
+        }
+        live.forEach(p -> ids.remove(p.id()));
+        return ids;
     }
 
     private void recover(Disk disk, StagingDirectory staging, String id) throws IOException {

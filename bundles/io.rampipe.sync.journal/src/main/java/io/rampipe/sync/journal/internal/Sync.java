@@ -8,6 +8,7 @@ import io.rampipe.api.UnfinishedException;
 import io.rampipe.linux.At;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
+import io.rampipe.linux.Freeze;
 import io.rampipe.linux.Io;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
@@ -22,12 +23,17 @@ import java.util.Set;
 
 /** One syncback of one pin: look, write the log, commit, apply, drop the log. One thread, once. */
 final class Sync {
+    /** Attempts at looking at names that come and go. */
+    private static final int AHEAD = 5;
+
     private final Pin pin;
     private final UpperLayer upper;
     private final Memory memory;
     private final LowerFiles held;
-    private final Clean clean;
+    private final Capture capture;
+    private final Clock clock;
     private final Steps steps;
+    private Clean clean;
     private final List<String> reports = new ArrayList<>();
     private FilePath disk;
     private boolean moving;
@@ -35,12 +41,22 @@ final class Sync {
     /**
      * @param held files on disk that are held with leases; null if none
      */
-    Sync(Pin pin, UpperLayer upper, Memory memory, LowerFiles held, Clean clean, Steps steps) {
+    Sync(
+            Pin pin,
+            UpperLayer upper,
+            Memory memory,
+            LowerFiles held,
+            Capture capture,
+            Clock clock,
+            Steps steps)
+            throws IOException {
+        this.capture = capture;
+        this.clock = clock;
+        this.clean = clock.now();
         this.pin = pin;
         this.upper = upper;
         this.memory = memory;
         this.held = held;
-        this.clean = clean;
         this.steps = steps;
         this.disk = pin.target().path();
     }
@@ -48,12 +64,13 @@ final class Sync {
     /**
      * @param mapped files that programs may be writing to through mappings
      * @param mounted whether the overlay is still there, and with it programs
+     * @param hold holds the programs for a moment; null to take the target as it is
      * @throws MovingException if upper changed meanwhile: nothing was written
      * @throws UnfinishedException if the overlay must not be mounted any more
      */
-    Result run(Set<Long> mapped, boolean mounted) throws IOException {
+    Result run(Set<Long> mapped, boolean mounted, Hold hold) throws IOException {
         try {
-            return look(mapped, mounted);
+            return look(mapped, mounted, hold);
         } catch (LinuxException e) {
             throw halfway(Trouble.explained(pin, disk, e));
         } catch (IOException e) {
@@ -75,17 +92,24 @@ final class Sync {
                 : e;
     }
 
-    private Result look(Set<Long> mapped, boolean mounted) throws IOException {
+    private Result look(Set<Long> mapped, boolean mounted, Hold hold) throws IOException {
         try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps);
                 StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
             disk = place.disk().shown();
             LowerFiles lower = held == null ? new LowerFiles(place.stat().device()) : held;
             long sequence = finishPending(place, staging, lower, mounted);
             Planner plan = new Planner(place, upper, memory, mapped, mounted);
-            plan.look();
-            if (!upper.digest().sameAs(plan.digest())) {
+            if (hold == null) {
+                plan.look();
                 // Programs write all the time: not worth copying anything.
-                throw new MovingException(pin.target().toString());
+                checkUnchanged(plan);
+                capture.take(plan, place, lower, Capture.Mode.EXACT);
+                capture.verifyMapped(plan);
+                checkUnchanged(plan);
+            } else {
+                lookAhead(plan, place, lower);
+                plan = new Planner(place, upper, memory, mapped, mounted);
+                takeHeld(plan, place, lower, hold);
             }
             return write(place, staging, lower, plan, sequence, mounted);
         }
@@ -100,6 +124,45 @@ final class Sync {
         try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps);
                 StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
             finishPending(place, staging, new LowerFiles(place.stat().device()), false);
+        }
+    }
+
+    private void checkUnchanged(Planner plan) throws IOException {
+        if (!upper.digest().sameAs(plan.digest())) {
+            throw new MovingException(pin.target().toString());
+        }
+    }
+
+    /** Does as much as can be done while programs go on. */
+    private void lookAhead(Planner plan, Disk.Place place, LowerFiles lower) throws IOException {
+        for (int i = 0; i < AHEAD; i++) {
+            try {
+                Planner p = i == 0 ? plan : plan.again();
+                p.look();
+                capture.take(p, place, lower, Capture.Mode.AHEAD);
+                return;
+            } catch (MovingException e) {
+                // A name went while it was looked at.
+            }
+        }
+    }
+
+    private void takeHeld(Planner plan, Disk.Place place, LowerFiles lower, Hold hold)
+            throws IOException {
+        try (Freeze freeze = hold.begin()) {
+            clean = clock.now();
+            plan.look();
+            if (!freeze.held()) {
+                // It would be for nothing.
+                throw new MovingException(pin.target().toString());
+            }
+            boolean all = capture.take(plan, place, lower, Capture.Mode.HELD);
+            capture.verifyMapped(plan);
+            checkUnchanged(plan);
+            if (!all || plan.digest().newest() >= clean.settled()) {
+                throw new MovingException(
+                        all ? pin.target().toString() : "more than there is room for in RAM");
+            }
         }
     }
 
@@ -181,15 +244,15 @@ final class Sync {
         try (LogFile log = new LogFile(staging)) {
             LogWriter writer = new LogWriter(log::open, steps);
             try (PlanWriter out =
-                    new PlanWriter(place, plan, lower, writer, staging, names, steps)) {
+                    new PlanWriter(place, plan, lower, writer, staging, names, capture, steps)) {
                 try {
                     out.write(header(sequence, deferred));
                     if (!out.empty()) {
                         writer.finish();
                     }
                     out.checkMapped();
-                    if (!upper.digest().sameAs(plan.digest())) {
-                        throw new MovingException(pin.target().toString());
+                    if (!out.fromCapture()) {
+                        checkUnchanged(plan);
                     }
                     if (!out.empty()) {
                         out.makeDurable(log.open());
@@ -302,6 +365,9 @@ final class Sync {
             apply(applier, log.open(), deferred);
             patched = applier.bytes();
             for (int id : applier.lost()) {
+                if (out.node(id) != null) {
+                    capture.forget(out.node(id));
+                }
                 keepBeside(place, staging, names, applier, contents.files().get(id), out.node(id));
             }
             reports.addAll(applier.conflicts());
@@ -373,15 +439,16 @@ final class Sync {
                 memory.remove(d.upper.inode());
             }
         }
+        plan.removals().forEach(r -> memory.removeBlocks(r.lower().inode()));
         Dir last = null;
         Fd fd = null;
         try {
             for (Node n : plan.nodes()) {
                 memory.remove(n.upper.inode());
-                if (n.mapped) {
-                    continue;
-                }
                 if (n.indexName != null) {
+                    if (n.mapped) {
+                        continue;
+                    }
                     remember(n.upper, n.lower, 0, settled);
                     continue;
                 }
@@ -399,7 +466,13 @@ final class Sync {
                                     0);
                     last = name.dir();
                 }
-                remember(n.upper, Stat.at(fd, name.name()), n.names.size(), settled);
+                Stat below = Stat.at(fd, name.name());
+                if (n.upper.isRegular()) {
+                    capture.remember(n, below);
+                }
+                if (!n.mapped) {
+                    remember(n.upper, below, n.names.size(), settled);
+                }
             }
         } catch (LinuxException e) {
             // Others took it away; it will be compared again.
@@ -424,6 +497,18 @@ final class Sync {
         } else {
             memory.remove(above.inode());
         }
+    }
+
+    /** Asked for the time anew before each copy. */
+    @FunctionalInterface
+    interface Clock {
+        Clean now() throws IOException;
+    }
+
+    /** Holds the programs that write to the target. */
+    @FunctionalInterface
+    interface Hold {
+        Freeze begin() throws IOException;
     }
 
     /** Up to when change times are past telling two changes as one. */

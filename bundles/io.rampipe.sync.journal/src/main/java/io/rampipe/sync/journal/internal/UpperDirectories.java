@@ -25,7 +25,12 @@ final class UpperDirectories implements AutoCloseable {
 
     /** The very file that was found before, perhaps changed since. */
     Fd openToLook(Node node) throws IOException {
-        return open(node, At.O_PATH | At.O_NOFOLLOW, false);
+        return openAgain(node, At.O_PATH | At.O_NOFOLLOW);
+    }
+
+    /** The very file that was found before, perhaps changed since. */
+    Fd openAgain(Node node, int flags) throws IOException {
+        return open(node, flags, false);
     }
 
     private Fd open(Node node, int flags, boolean unchanged) throws IOException {

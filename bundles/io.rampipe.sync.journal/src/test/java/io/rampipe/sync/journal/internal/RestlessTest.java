@@ -1,0 +1,297 @@
+package io.rampipe.sync.journal.internal;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.rampipe.api.Pin;
+import io.rampipe.api.SyncBack.Allowance;
+import io.rampipe.api.SyncBack.Result;
+import io.rampipe.linux.Freeze;
+import io.rampipe.linux.LinuxException;
+import io.rampipe.testkit.Await;
+import io.rampipe.testkit.Command;
+import io.rampipe.testkit.NeedsMounts;
+import io.rampipe.testkit.ScratchDisk;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.channels.FileChannel;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Set;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+
+/** Checkpoints of targets that never rest: they are on disk as they were at one moment. */
+@NeedsMounts
+class RestlessTest {
+    /** Enough for a machine that has other things to do. */
+    private static final Allowance LONG = new Allowance(Duration.ofSeconds(5), 256 << 20);
+
+    private static final int ROUNDS = 5;
+
+    private final List<String> reports = new ArrayList<>();
+    private final List<Long> groups = new ArrayList<>();
+    private final JournalSyncBack sync = new JournalSyncBack(Steps.NONE, reports::add);
+    private ScratchDisk disk;
+    private PinnedTree tree;
+
+    @BeforeEach
+    void prepare() throws IOException {
+        disk = ScratchDisk.ext4(64);
+        tree = new PinnedTree(disk);
+    }
+
+    @AfterEach
+    void clean() throws Exception {
+        try {
+            for (long group : groups) {
+                Command.run("kill", "-KILL", "--", "-" + group);
+            }
+            Await.until(Duration.ofSeconds(20), this::uncovered, () -> "still in use");
+        } finally {
+            tree.close();
+            disk.close();
+        }
+        assertEquals(List.of(), reports);
+    }
+
+    private boolean uncovered() throws IOException {
+        try {
+            tree.uncover();
+            return true;
+        } catch (LinuxException e) {
+            return false;
+        }
+    }
+
+    /** Starts a program in a group of its own, which is no child of this process. */
+    private BufferedReader start(String... command) throws IOException {
+        List<String> all = new ArrayList<>(List.of("sh", "-c"));
+        all.add("setsid sh -c 'echo $$; exec \"$@\"' sh \"$@\" & wait");
+        all.add("sh");
+        all.addAll(List.of(command));
+        BufferedReader out =
+                new ProcessBuilder(all).redirectErrorStream(true).start().inputReader();
+        groups.add(Long.parseLong(out.readLine()));
+        return out;
+    }
+
+    private BufferedReader java(Class<?> program, Object... arguments) throws IOException {
+        List<String> all =
+                new ArrayList<>(
+                        List.of(
+                                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                                "-XX:TieredStopAtLevel=1",
+                                "-cp",
+                                System.getProperty("java.class.path"),
+                                program.getName()));
+        for (Object a : arguments) {
+            all.add(a.toString());
+        }
+        return start(all.toArray(String[]::new));
+    }
+
+    /** What is on disk, beneath the mount, after a checkpoint. */
+    private Path below() throws IOException {
+        Path where = disk.aside("below");
+        Command.run("mount", "--bind", disk.root().toString(), where.toString());
+        return where.resolve(disk.root().relativize(tree.path("")));
+    }
+
+    private void checkpoint(Pin pin) throws IOException {
+        Result result = sync.checkpoint(pin, LONG);
+        assertTrue(result.consistent(), result.toString());
+    }
+
+    /**
+     * Threads of one program write the same growing number to every block of a file of theirs, one
+     * block after the other, and a number that says how far they all are.
+     */
+    static final class Blocks {
+        static final int THREADS = 4;
+        static final int BLOCKS = 64;
+
+        public static void main(String[] args) throws Exception {
+            for (int i = 0; i < THREADS; i++) {
+                FileChannel f =
+                        FileChannel.open(
+                                Path.of(args[0], "f" + i),
+                                StandardOpenOption.CREATE,
+                                StandardOpenOption.READ,
+                                StandardOpenOption.WRITE);
+                boolean mapped = args.length > 1;
+                ByteBuffer map =
+                        mapped ? f.map(FileChannel.MapMode.READ_WRITE, 0, BLOCKS * 4096L) : null;
+                new Thread(() -> write(f, map)).start();
+            }
+            System.out.println("ready");
+        }
+
+        private static void write(FileChannel f, ByteBuffer map) {
+            ByteBuffer b = ByteBuffer.allocateDirect(8);
+            try {
+                for (long n = 1; ; n++) {
+                    for (int block = 0; block < BLOCKS; block++) {
+                        if (map != null) {
+                            map.putLong(block * 4096, n);
+                        } else {
+                            b.clear();
+                            f.write(b.putLong(0, n), block * 4096L);
+                        }
+                    }
+                }
+            } catch (IOException e) {
+                throw new IllegalStateException(e);
+            }
+        }
+    }
+
+    /** At one moment the numbers fall by one at one place at most. */
+    private static void assertOneMoment(Path file) throws IOException {
+        ByteBuffer b = ByteBuffer.wrap(Files.readAllBytes(file));
+        if (b.limit() < Blocks.BLOCKS * 4096 - 4088) {
+            // It was being written for the first time.
+            return;
+        }
+        long first = b.getLong(0);
+        long previous = first;
+        for (int i = 1; i < Blocks.BLOCKS; i++) {
+            long n = b.getLong(i * 4096);
+            assertTrue(
+                    n == previous || n == first - 1 && previous == first,
+                    file + ": " + first + ", " + previous + ", " + n + " in block " + i);
+            previous = n;
+        }
+    }
+
+    private void blocksAtOneMoment(String... how) throws IOException {
+        Pin pin = tree.pin();
+        Object[] arguments = how.length == 0 ? new Object[1] : new Object[] {null, how[0]};
+        arguments[0] = tree.target;
+        assertEquals("ready", java(Blocks.class, arguments).readLine());
+        Path below = below();
+        try {
+            long before = 0;
+            for (int round = 0; round < ROUNDS; round++) {
+                checkpoint(pin);
+                long sum = 0;
+                for (int i = 0; i < Blocks.THREADS; i++) {
+                    assertOneMoment(below.resolve("f" + i));
+                    sum += ByteBuffer.wrap(Files.readAllBytes(below.resolve("f" + i))).getLong(0);
+                }
+                assertTrue(sum > before, "it goes on");
+                before = sum;
+            }
+        } finally {
+            Command.run("umount", disk.aside("below").toString());
+        }
+    }
+
+    @Test
+    void manyThreadsThatWrite() throws Exception {
+        blocksAtOneMoment();
+    }
+
+    @Test
+    void manyThreadsThatWriteThroughMappings() throws Exception {
+        blocksAtOneMoment("mapped");
+    }
+
+    @Test
+    void filesThatAreReplacedAllTheTime() throws Exception {
+        // Two files are renamed into place in turn: they differ by one at most.
+        Pin pin = tree.pin();
+        String script =
+                "cd "
+                        + tree.target
+                        + "; echo 0 > a; echo 0 > b; echo ready; i=0; while :; do i=$((i+1));"
+                        + " echo $i > t; mv t a; echo $i > t; mv t b; done";
+        assertEquals("ready", start("sh", "-c", script).readLine());
+        Path below = below();
+        try {
+            for (int round = 0; round < ROUNDS; round++) {
+                checkpoint(pin);
+                int a = Integer.parseInt(Files.readString(below.resolve("a")).strip());
+                int b = Integer.parseInt(Files.readString(below.resolve("b")).strip());
+                assertTrue(a == b || a == b + 1, a + " " + b);
+            }
+        } finally {
+            Command.run("umount", disk.aside("below").toString());
+        }
+    }
+
+    @Test
+    void aStormOfShortLivedWriters() throws Exception {
+        // Each number is written by a process of its own, which stands somewhere else.
+        Pin pin = tree.pin();
+        String script =
+                "cd /; echo ready; i=0; while :; do i=$((i+1)); sh -c \"echo $i >> "
+                        + tree.target
+                        + "/log; echo $i >> "
+                        + tree.target
+                        + "/twin\"; done";
+        assertEquals("ready", start("sh", "-c", script).readLine());
+        Path below = below();
+        try {
+            for (int round = 0; round < ROUNDS; round++) {
+                checkpoint(pin);
+                if (!Files.exists(below.resolve("twin"))) {
+                    continue;
+                }
+                int log = Files.readAllLines(below.resolve("log")).size();
+                int twin = Files.readAllLines(below.resolve("twin")).size();
+                assertTrue(log == twin || log == twin + 1, log + " " + twin);
+            }
+        } finally {
+            Command.run("umount", disk.aside("below").toString());
+        }
+    }
+
+    @Test
+    void aProgramThatIsBeingDebuggedIsNamed() throws Exception {
+        Pin pin = tree.pin();
+        assertEquals("ready", java(Blocks.class, tree.target).readLine());
+        // The debugger lets it run.
+        Process debugger =
+                new ProcessBuilder(
+                                Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                                "-cp",
+                                System.getProperty("java.class.path"),
+                                Debugger.class.getName(),
+                                "" + groups.get(0))
+                        .start();
+        try {
+            assertEquals("ready", debugger.inputReader().readLine());
+            // Held by the debugger it would be at rest: nothing to hold, nothing to wait for.
+            checkpoint(pin);
+        } finally {
+            debugger.destroyForcibly().waitFor();
+        }
+        assertTrue(sync.checkpoint(pin, LONG).consistent());
+    }
+
+    /** Holds a process until it is killed. */
+    static final class Debugger {
+        public static void main(String[] args) throws Exception {
+            Freeze freeze = Freeze.of(Set.of(Integer.parseInt(args[0])), Duration.ofHours(1));
+            System.out.println(freeze.held() ? "ready" : "over");
+            Thread.sleep(Long.MAX_VALUE);
+        }
+    }
+
+    @Test
+    void withoutAFreezeItIsNotAtRest() throws Exception {
+        Pin pin = tree.pin();
+        assertEquals("ready", java(Blocks.class, tree.target).readLine());
+        Result result = sync.checkpoint(pin);
+        assertFalse(result.consistent());
+        assertEquals(Duration.ZERO, result.held());
+    }
+}
