@@ -109,7 +109,8 @@ sub redirected {
     my $before = $self->lower($from, $redirect);
     my $origin = RamPipe::Upper::origin($sub);
     my $below  = defined $origin && eval { stat_of(open_handle($self->{place}{disk}{root}, $origin, O_PATH)) };
-    return $before if !$below || $before && $before->{inode} == $below->{inode};
+    return $before if !$below || $below->{device} != $self->{place}{stat}{device};
+    return $before if $before && $before->{inode} == $below->{inode};
     my $after = $parent && $self->lower($parent, $name);
     return $after && $after->{inode} == $below->{inode} ? $after : $before;
 }

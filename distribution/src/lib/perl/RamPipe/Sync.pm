@@ -86,6 +86,8 @@ sub finish {
 sub run {
     my ($self, $mapped, $mounted) = @_;
     $self->finish_pending($mounted);
+    # Before files are looked at: those that are linked there change with it.
+    $self->remove_leftovers;
     my $settled = now() - COARSE;
     my $plan = RamPipe::Plan->look(
         place => $self->{place},
@@ -173,7 +175,6 @@ sub remove_leftovers {
 sub write {
     my ($self, $plan, $mounted) = @_;
     my $staging = $self->{staging};
-    $self->remove_leftovers;
     my $deferred = $mounted && $plan->moves ? 1 : 0;
     my $sequence = $self->{sequence} = ($self->{sequence} || 0) + 1;
     my $pin      = $self->{pin};

@@ -1,6 +1,7 @@
 package io.rampipe.api;
 
 import java.io.IOException;
+import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import org.osgi.annotation.versioning.ProviderType;
@@ -41,7 +42,35 @@ public interface RamPipe {
     /** Syncs a pin, which stays pinned. */
     SyncBack.Result sync(FilePath path) throws IOException;
 
+    /**
+     * For backups: until {@link #thaw} nothing new is held in RAM alone, or as near as can be.
+     * Nothing is pinned any more, and every pin is synced and taken away. A pin that is in use
+     * cannot be: it is checkpointed every second meanwhile, and taken away as soon as it is free.
+     * Does not outlive the daemon. Frozen already: only the time changes.
+     *
+     * @param time after which it thaws by itself; more than zero, a day at most
+     * @return what is still pinned, and so not wholly on disk
+     */
+    Frozen freeze(Duration time) throws IOException;
+
+    /**
+     * Ends {@link #freeze}; what was pinned by hand is pinned again.
+     *
+     * @return whether it was frozen
+     */
+    boolean thaw();
+
     Status status();
+
+    /**
+     * What a freeze has come to.
+     *
+     * @param until epoch milliseconds
+     * @param unpinned what was taken away
+     * @param left what could not be, each with its {@link PinStatus#problem} and its {@link
+     *     PinStatus#lastSync}
+     */
+    record Frozen(long until, List<FilePath> unpinned, List<PinStatus> left) {}
 
     /** Every strategy there is. */
     List<StrategyStatus> strategies();
@@ -109,7 +138,8 @@ public interface RamPipe {
     /**
      * The daemon's state.
      *
-     * @param state {@code watching}, {@code holding} (a strategy is missing), {@code stopping}
+     * @param state {@code watching}, {@code frozen} (see {@link #freeze}), {@code holding} (a
+     *     strategy is missing), {@code stopping}
      * @param problems for people; empty if all is well
      * @param eventsPerSecond over the last second or so
      * @param events since start

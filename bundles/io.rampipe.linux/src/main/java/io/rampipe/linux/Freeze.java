@@ -19,8 +19,8 @@ import java.util.concurrent.locks.LockSupport;
  * PTRACE_INTERRUPT). Unlike SIGSTOP or a frozen cgroup this cannot outlive its owner: what a thread
  * traces runs on when that thread ends, however it ends, kill -9 included. So each freeze has a
  * thread of its own that does nothing but stop, wait and let go, at its deadline at the latest,
- * whatever everybody else is doing; it asks for real-time priority so that a busy machine does not
- * keep it from that.
+ * whatever everybody else is doing. It and the thread that owns the freeze ask for real-time
+ * priority meanwhile, so that a busy machine does not make it longer.
  *
  * <p>What is interrupted in a system call goes on with it, but for the few calls that return EINTR
  * after any stop ({@code signal(7)}): {@code epoll_wait(2)}, {@code semop(2)}, sockets with a
@@ -38,7 +38,8 @@ public final class Freeze implements AutoCloseable {
     private static final int WNOHANG = 1;
     private static final int WNOTHREAD = 0x20000000;
     private static final int WALL = 0x40000000;
-    private static final int SCHED_FIFO = 1;
+    private static final int SCHED_OTHER = 0;
+    private static final int SCHED_RR = 2;
 
     /** PTRACE_EVENT_STOP, in the upper half of a stop's status. */
     private static final int EVENT_STOP = 128;
@@ -75,6 +76,24 @@ public final class Freeze implements AutoCloseable {
     }
 
     /**
+     * What the calling thread does until it closes this comes before what other programs do, so
+     * that the freeze is short: it gets real-time priority.
+     */
+    private static void hurry(boolean now) {
+        if (now) {
+            LibC.sched_setscheduler(0, SCHED_RR, priority(1));
+        } else {
+            LibC.sched_setscheduler(0, SCHED_OTHER, priority(0));
+        }
+    }
+
+    private static Memory priority(int level) {
+        Memory priority = new Memory(4);
+        priority.setInt(0, level);
+        return priority;
+    }
+
+    /**
      * Stops processes with all their threads and with what they give birth to meanwhile; returns
      * when they have stopped.
      *
@@ -97,6 +116,7 @@ public final class Freeze implements AutoCloseable {
         if (interrupted) {
             Thread.currentThread().interrupt();
         }
+        hurry(true);
         return freeze;
     }
 
@@ -123,6 +143,7 @@ public final class Freeze implements AutoCloseable {
     /** Lets everybody go on; returns when that is done. Idempotent. */
     @Override
     public void close() {
+        hurry(false);
         released = true;
         LockSupport.unpark(thread);
         boolean interrupted = false;
@@ -142,7 +163,7 @@ public final class Freeze implements AutoCloseable {
 
     private void hold() {
         try {
-            LibC.sched_setscheduler(0, SCHED_FIFO, realTimePriority());
+            LibC.sched_setscheduler(0, SCHED_RR, priority(2));
             stopAll();
         } catch (LinuxException | RuntimeException e) {
             skipped.add(e.getMessage());
@@ -161,12 +182,6 @@ public final class Freeze implements AutoCloseable {
                     }
                 });
         ended = System.nanoTime();
-    }
-
-    private static Memory realTimePriority() {
-        Memory priority = new Memory(4);
-        priority.setInt(0, 1);
-        return priority;
     }
 
     private void stopAll() throws LinuxException {

@@ -94,7 +94,7 @@ final class Chooser implements Runnable {
 
     /** Returns true if something that is hot was refused for a cause that may pass any moment. */
     private boolean choose() throws IOException {
-        if (keeper.closed()) {
+        if (keeper.closed() || keeper.frozen()) {
             return false;
         }
         Settings s = settings.get();

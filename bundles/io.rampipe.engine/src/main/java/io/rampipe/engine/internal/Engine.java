@@ -64,6 +64,8 @@ public final class Engine implements RamPipe {
     private final Syncer syncer;
     private final Sense sense;
     private final ExitStatus exit;
+    private static final Duration LONGEST_FREEZE = Duration.ofDays(1);
+
     private volatile Settings settings;
     private volatile String watchProblem = "";
     private volatile String sourceProblem = "";
@@ -88,7 +90,7 @@ public final class Engine implements RamPipe {
         PinFiles journal = new PinFiles(Path.of(runtime, "pins"));
         keeper = new Keeper(this::settings, strategies, syncs, pool, journal, log);
         chooser = new Chooser(this::settings, keeper, log);
-        syncer = new Syncer(this::settings, keeper, pool, log);
+        syncer = new Syncer(this::settings, keeper, pool, this::thaw, log);
         sense =
                 new Sense(
                         this::settings,
@@ -569,6 +571,54 @@ public final class Engine implements RamPipe {
         return keeper.checkpoint(find(path));
     }
 
+    @Override
+    public Frozen freeze(Duration time) throws IOException {
+        if (time.isZero() || time.isNegative() || time.compareTo(LONGEST_FREEZE) > 0) {
+            throw new IOException(
+                    "a freeze lasts more than 0 s and at most "
+                            + Units.duration(LONGEST_FREEZE)
+                            + ", not "
+                            + Units.duration(time));
+        }
+        keeper.freeze(time);
+        long until = System.currentTimeMillis() + time.toMillis();
+        log.info("frozen for %s: nothing is pinned any more", Units.duration(time));
+        List<FilePath> unpinned = new ArrayList<>();
+        for (LivePin pin : keeper.pins()) {
+            FilePath path = pin.record().target().path();
+            try {
+                keeper.unpin(pin, "frozen");
+                unpinned.add(path);
+            } catch (IOException e) {
+                log.debug("%s stays pinned: %s", pin, e.getMessage());
+            }
+        }
+        keeper.settingsChanged();
+        changed();
+        return new Frozen(until, unpinned, pins());
+    }
+
+    @Override
+    public boolean thaw() {
+        if (!keeper.frozen()) {
+            return false;
+        }
+        List<FilePath> again = keeper.thaw();
+        log.info("thawed: hot files are pinned again");
+        for (FilePath path : again) {
+            try {
+                pin(path);
+            } catch (IOException e) {
+                log.warn(
+                        "%s was pinned by hand and cannot be pinned again: %s",
+                        path, e.getMessage());
+            }
+        }
+        chooser.refusals().clear();
+        changed();
+        return true;
+    }
+
     private LivePin find(FilePath given) throws NoSuchFileException {
         FilePath path = given;
         try (Fd fd = At.open(given, At.O_PATH)) {
@@ -588,6 +638,12 @@ public final class Engine implements RamPipe {
         Settings s = settings;
         if (!watchProblem.isEmpty()) {
             problems.add(watchProblem);
+        }
+        if (keeper.frozen()) {
+            problems.add(
+                    "frozen for "
+                            + Units.duration(keeper.thawIn())
+                            + " more: nothing is pinned until then; rampipe thaw ends it");
         }
         if (!s.directories().isEmpty()) {
             if (estimator() == null) {
@@ -624,7 +680,11 @@ public final class Engine implements RamPipe {
         String state =
                 stopping
                         ? "stopping"
-                        : s.directories().isEmpty() ? "idle" : holding ? "holding" : "watching";
+                        : keeper.frozen()
+                                ? "frozen"
+                                : s.directories().isEmpty()
+                                        ? "idle"
+                                        : holding ? "holding" : "watching";
         return new Status(
                 state,
                 List.copyOf(problems),

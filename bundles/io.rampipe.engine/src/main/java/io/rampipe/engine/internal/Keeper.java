@@ -47,6 +47,8 @@ final class Keeper {
     private static final long FIRST_PAUSE = 1_000_000_000L;
     private static final int MOST_DOUBLINGS = 6;
 
+    private static final long FROZEN_INTERVAL = 1_000_000_000L;
+
     /** Between two freezes programs run for so many times as long as they were held. */
     private static final int LEAST_FREE = 20;
 
@@ -64,7 +66,10 @@ final class Keeper {
     private final AtomicLong absorbed = new AtomicLong();
     private Sense sense;
     private Runnable changed = () -> {};
+    private final List<FilePath> takenAway = new ArrayList<>();
     private volatile boolean closed;
+    private volatile boolean frozen;
+    private volatile long thawAt;
 
     Keeper(
             Supplier<Settings> settings,
@@ -128,6 +133,41 @@ final class Keeper {
 
     boolean closed() {
         return closed;
+    }
+
+    /** From when this returns until that time nothing is pinned. */
+    void freeze(Duration time) {
+        pinning.lock();
+        thawAt = System.nanoTime() + time.toNanos();
+        frozen = true;
+        pinning.unlock();
+    }
+
+    boolean frozen() {
+        return frozen;
+    }
+
+    boolean thawDue() {
+        return frozen && System.nanoTime() - thawAt >= 0;
+    }
+
+    /** How long it is still frozen. */
+    Duration thawIn() {
+        return Duration.ofNanos(Math.max(0, thawAt - System.nanoTime()));
+    }
+
+    /** What was pinned by hand, and was taken away for the freeze. */
+    synchronized List<FilePath> thaw() {
+        frozen = false;
+        List<FilePath> targets = List.copyOf(takenAway);
+        takenAway.clear();
+        return targets;
+    }
+
+    private synchronized void takenAway(LivePin pin) {
+        if (frozen && pin.manual()) {
+            takenAway.add(pin.record().target().path());
+        }
     }
 
     /** What each strategy, in the configured order, says of a target: an estimate, or a refusal. */
@@ -201,6 +241,14 @@ final class Keeper {
                 throw new RefusedException(
                         Refusal.Cause.UNSUPPORTED,
                         target + ": RamPipe is stopping, nothing is pinned any more");
+            }
+            if (frozen) {
+                throw new RefusedException(
+                        Refusal.Cause.IN_USE,
+                        target
+                                + ": RamPipe is frozen for "
+                                + Units.duration(thawIn())
+                                + " more, nothing is pinned until then (rampipe thaw ends it)");
             }
             if (syncs.all().isEmpty()) {
                 throw new RefusedException(
@@ -443,6 +491,9 @@ final class Keeper {
         } else {
             pin.setbacks++;
             pin.state(before, unrest(pin, result));
+            log.debug(
+                    "%s: %s; its programs were held for %s",
+                    pin, pin.problem(), Units.duration(result.held()));
             pin.nextCheckpoint = System.nanoTime() + pauseAfterUnrest(pin, result.held());
         }
         return result;
@@ -450,7 +501,8 @@ final class Keeper {
 
     /** Nanoseconds between two checkpoints. */
     long interval(LivePin pin) {
-        return settings.get().checkpointIntervals().of(pin.record().target().path());
+        long interval = settings.get().checkpointIntervals().of(pin.record().target().path());
+        return frozen ? Math.min(interval, FROZEN_INTERVAL) : interval;
     }
 
     /** Intervals may have become shorter. */
@@ -479,7 +531,7 @@ final class Keeper {
         long interval = interval(pin);
         long took = System.nanoTime() - start;
         return Math.max(
-                start + interval - Math.min(interval / 2, 2 * took),
+                start + interval - Math.min(interval / 4, took),
                 System.nanoTime() + LEAST_FREE * held.toNanos());
     }
 
@@ -570,6 +622,7 @@ final class Keeper {
             }
             long start = System.nanoTime();
             SyncBack.Result result = unpinLocked(pin);
+            takenAway(pin);
             log.info(
                     "unpinned %s (%s): %s in %d files written, in %s",
                     pin,

@@ -65,9 +65,22 @@ final class PinFiles implements PinJournal {
         Path file = directory.resolve(pin.id() + SUFFIX);
         Path fresh = directory.resolve(pin.id() + FRESH);
         Files.createDirectories(directory);
-        Files.write(fresh, bytes);
-        Files.move(
-                fresh, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+        try {
+            Files.write(fresh, bytes);
+            Files.move(
+                    fresh,
+                    file,
+                    StandardCopyOption.ATOMIC_MOVE,
+                    StandardCopyOption.REPLACE_EXISTING);
+        } catch (IOException e) {
+            // The earlier record is the one that counts.
+            try {
+                Files.deleteIfExists(fresh);
+            } catch (IOException more) {
+                e.addSuppressed(more);
+            }
+            throw e;
+        }
     }
 
     void remove(String id) throws IOException {

@@ -228,6 +228,10 @@ final class Sense implements Runnable, AccessListener {
             LockSupport.parkNanos(this, EVALUATION_NANOS);
             return;
         }
+        if (stopped || !tasks.isEmpty()) {
+            // Who woke the thread while the session was being opened could not wake the session.
+            return;
+        }
         // With nothing hot and nothing pinned there is nothing to decide: sleep until a file is
         // used.
         boolean busy = lively || !pins.get().isEmpty();

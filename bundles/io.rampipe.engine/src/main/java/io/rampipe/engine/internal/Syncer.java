@@ -16,6 +16,7 @@ import org.osgi.service.log.FormatterLogger;
  */
 final class Syncer {
     private static final long SECOND = 1_000_000_000L;
+    private static final long SHORTEST = 5_000_000L;
     private static final long GUARD_NANOS = 50_000_000L;
 
     /** The tmpfs may hold at most this much more than is in it or planned. */
@@ -24,6 +25,7 @@ final class Syncer {
     private final Supplier<Settings> settings;
     private final Keeper keeper;
     private final ThinPool pool;
+    private final Runnable thaw;
     private final FormatterLogger log;
     private final Thread writer = new Thread(this::write, "rampipe-sync");
     private final Thread guard = new Thread(this::guard, "rampipe-pool");
@@ -31,7 +33,16 @@ final class Syncer {
     private volatile boolean roomWanted;
     private boolean memoryWarned;
 
-    Syncer(Supplier<Settings> settings, Keeper keeper, ThinPool pool, FormatterLogger log) {
+    /**
+     * @param thaw called when a freeze has lasted as long as it may
+     */
+    Syncer(
+            Supplier<Settings> settings,
+            Keeper keeper,
+            ThinPool pool,
+            Runnable thaw,
+            FormatterLogger log) {
+        this.thaw = thaw;
         this.settings = settings;
         this.keeper = keeper;
         this.pool = pool;
@@ -59,6 +70,9 @@ final class Syncer {
     private void write() {
         while (!stopped) {
             try {
+                if (keeper.thawDue()) {
+                    thaw.run();
+                }
                 keeper.adopt();
                 for (LivePin pin : keeper.pins()) {
                     if (stopped) {
@@ -72,12 +86,24 @@ final class Syncer {
             } catch (RuntimeException e) {
                 log.error("writing back failed; it goes on in a second", e);
             }
-            if (keeper.pins().isEmpty()) {
+            if (keeper.pins().isEmpty() && !keeper.frozen()) {
                 LockSupport.park(this);
             } else {
-                LockSupport.parkNanos(this, SECOND);
+                LockSupport.parkNanos(this, untilNext());
             }
         }
+    }
+
+    /** A second, or less if a checkpoint is due before. */
+    private long untilNext() {
+        long now = System.nanoTime();
+        long least = SECOND;
+        for (LivePin pin : keeper.pins()) {
+            if (pin.nextCheckpoint - now > 0) {
+                least = Math.min(least, pin.nextCheckpoint - now);
+            }
+        }
+        return Math.max(least, SHORTEST);
     }
 
     private void attend(LivePin pin) {
@@ -96,6 +122,8 @@ final class Syncer {
             } else if (pin.record().attributes().containsKey(Pin.BYPASSED)
                     && now - pin.nextUnpin >= 0) {
                 keeper.unpin(pin, "a program may have slipped past it");
+            } else if (keeper.frozen() && now - pin.nextUnpin >= 0) {
+                keeper.unpin(pin, "frozen");
             } else if (cold && !pin.manual() && now - pin.nextUnpin >= 0) {
                 keeper.unpin(pin, String.format("cold, %.2f accesses/s", pin.rate()));
             } else if (now - pin.nextCheckpoint >= 0) {

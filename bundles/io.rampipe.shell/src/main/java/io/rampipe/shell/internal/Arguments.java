@@ -1,6 +1,8 @@
 package io.rampipe.shell.internal;
 
 import io.rampipe.api.Printable;
+import io.rampipe.api.Units;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
@@ -11,10 +13,13 @@ import java.util.Set;
  * else is an operand. What makes no sense is {@link WrongUsage}.
  */
 final class Arguments {
+    private static final String TIME = "--for";
+
     private final Manual manual;
     private final Set<String> options = new HashSet<>();
     private final List<String> operands = new ArrayList<>();
     private String number;
+    private String time;
 
     private Arguments(Manual manual) {
         this.manual = manual;
@@ -35,6 +40,11 @@ final class Arguments {
                 operandsOnly = true;
             } else if (argument.equals("--help") || argument.equals("-h")) {
                 arguments.options.add("--help");
+            } else if (argument.equals(TIME) && manual.options().contains(TIME)) {
+                if (++i == given.length) {
+                    throw arguments.wrong(TIME + " needs a time");
+                }
+                arguments.time = String.valueOf(given[i]);
             } else if (manual.options().contains(argument) && argument.startsWith("--")) {
                 arguments.options.add(argument);
             } else if (manual.options().contains("-n") && argument.startsWith("-n")) {
@@ -67,6 +77,15 @@ final class Arguments {
             // Said below.
         }
         throw wrong("-n " + Printable.of(number) + ": must be a whole number of at least 1");
+    }
+
+    /** The value of --for. */
+    Duration time(Duration standard) {
+        try {
+            return time == null ? standard : Units.duration(time);
+        } catch (IllegalArgumentException e) {
+            throw wrong(TIME + ": " + Printable.of(String.valueOf(e.getMessage())));
+        }
     }
 
     List<String> operands() {

@@ -63,6 +63,23 @@ enum Manual {
             Without KEY: all keys with their values, and why the file was refused, if it was.
             With KEY, which may end in *: everything about these.
             """),
+    FREEZE(
+            Manual.DO_FREEZE,
+            "[--for TIME] [--json]",
+            """
+              --for TIME  thaw by itself after that time; 10m if not given, 1d at most
+            For backups. Nothing is pinned from now on; every pin is written to disk and taken out
+            of RAM, so that programs write to the disk itself. A pin that is in use stays: it is
+            written to disk every second (the most that RAM holds alone), and taken away as soon as
+            it is free. These are listed, and the exit status is 1: for them, stop the program, or
+            copy from the target's path rather than from the disk. A restarted daemon is not frozen.
+            """),
+    THAW(
+            Manual.DO_THAW,
+            "[--json]",
+            """
+            Ends freeze. What was pinned by hand is pinned again, and what is hot.
+            """),
     SHUTDOWN(
             Manual.DO_SHUTDOWN,
             "[--json]",
@@ -81,6 +98,8 @@ enum Manual {
     static final String DO_STATUS = "show how the daemon is";
     static final String DO_STRATEGIES = "list event sources, estimators, pin and sync strategies";
     static final String DO_CONFIG = "show the configuration in force";
+    static final String DO_FREEZE = "write everything to disk and pin nothing for a while";
+    static final String DO_THAW = "end freeze";
     static final String DO_SHUTDOWN = "write everything to disk and stop the daemon";
     static final String DO_HELP = "list the commands, or describe one";
 

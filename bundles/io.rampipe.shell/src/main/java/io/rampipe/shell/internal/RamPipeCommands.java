@@ -9,6 +9,7 @@ import io.rampipe.api.SyncBack;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.NoSuchFileException;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
@@ -45,11 +46,14 @@ import org.osgi.service.log.LoggerFactory;
             "osgi.command.function=status",
             "osgi.command.function=strategies",
             "osgi.command.function=config",
+            "osgi.command.function=freeze",
+            "osgi.command.function=thaw",
             "osgi.command.function=shutdown",
             "osgi.command.function=help"
         })
 public final class RamPipeCommands {
     private static final int TOP = 20;
+    private static final Duration FREEZE = Duration.ofMinutes(10);
     private static final String ARGUMENTS = "see rampipe:help COMMAND";
 
     /** What a command does with its arguments. */
@@ -259,6 +263,44 @@ public final class RamPipeCommands {
         return wanted.endsWith("*")
                 ? key.startsWith(wanted.substring(0, wanted.length() - 1))
                 : key.equals(wanted);
+    }
+
+    @Descriptor(Manual.DO_FREEZE)
+    public String freeze(@Descriptor(ARGUMENTS) String[] args) throws CommandFailed {
+        return run(
+                Manual.FREEZE,
+                args,
+                arguments -> {
+                    Duration time = arguments.noOperands().time(FREEZE);
+                    RamPipe.Frozen frozen = engine().freeze(time);
+                    long now = System.currentTimeMillis();
+                    boolean json = arguments.has("--json");
+                    String text =
+                            json
+                                    ? Json.object(out -> Reports.frozen(out, frozen))
+                                    : Reports.frozen(frozen, now);
+                    if (frozen.left().isEmpty()) {
+                        return text;
+                    }
+                    print(text);
+                    throw new CommandFailed(
+                            Human.count(frozen.left().size(), "target")
+                                    + " could not be taken out of RAM");
+                });
+    }
+
+    @Descriptor(Manual.DO_THAW)
+    public String thaw(@Descriptor(ARGUMENTS) String[] args) throws CommandFailed {
+        return run(
+                Manual.THAW,
+                args,
+                arguments -> {
+                    arguments.noOperands();
+                    boolean was = engine().thaw();
+                    return arguments.has("--json")
+                            ? Json.object(json -> json.put("was_frozen", was))
+                            : was ? "Thawed." : "It was not frozen.";
+                });
     }
 
     @Descriptor(Manual.DO_SHUTDOWN)

@@ -1,7 +1,9 @@
 package io.rampipe.shell.internal;
 
+import io.rampipe.api.FilePath;
 import io.rampipe.api.Printable;
 import io.rampipe.api.RamPipe.Explanation;
+import io.rampipe.api.RamPipe.Frozen;
 import io.rampipe.api.RamPipe.HotFile;
 import io.rampipe.api.RamPipe.PinStatus;
 import io.rampipe.api.RamPipe.Status;
@@ -77,6 +79,34 @@ final class Reports {
                 .moment("oldest_unsynced", pin.oldestDirty())
                 .moment("last_sync", pin.lastSync())
                 .put("problem", pin.problem());
+    }
+
+    /**
+     * @param now epoch milliseconds
+     */
+    static String frozen(Frozen frozen, long now) {
+        StringBuilder out = new StringBuilder();
+        for (FilePath path : frozen.unpinned()) {
+            out.append(path).append(": on disk, and out of RAM\n");
+        }
+        for (PinStatus pin : frozen.left()) {
+            out.append(pin.target().path())
+                    .append(": still in RAM; the disk has what it was like ")
+                    .append(Human.age(pin.lastSync() == 0 ? pin.since() : pin.lastSync(), now))
+                    .append(" ago; ")
+                    .append(Printable.of(pin.problem()))
+                    .append('\n');
+        }
+        return out.append("Frozen for ")
+                .append(Units.duration(Duration.ofMillis(Math.max(0, frozen.until() - now))))
+                .append("; rampipe thaw ends it.")
+                .toString();
+    }
+
+    static void frozen(Json json, Frozen frozen) throws IOException {
+        json.moment("until", frozen.until())
+                .list("unpinned", frozen.unpinned(), (item, path) -> item.put("path", path))
+                .list("pins", frozen.left(), Reports::pin);
     }
 
     static String top(List<HotFile> files) {

@@ -9,6 +9,7 @@ import io.rampipe.api.SyncBack;
 import io.rampipe.api.Target;
 import java.io.IOException;
 import java.nio.file.NoSuchFileException;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -88,6 +89,20 @@ final class FakeRamPipe implements RamPipe {
         return path.name().toString().equals("restless")
                 ? SyncBack.Result.NOT_AT_REST
                 : new SyncBack.Result(true, 2, 8192, 9000);
+    }
+
+    @Override
+    public Frozen freeze(Duration time) {
+        calls.add("freeze " + time);
+        List<FilePath> unpinned = new ArrayList<>(pins.keySet());
+        unpinned.removeIf(p -> p.name().toString().equals("busy"));
+        unpinned.forEach(pins::remove);
+        return new Frozen(System.currentTimeMillis() + time.toMillis(), unpinned, pins());
+    }
+
+    @Override
+    public boolean thaw() {
+        return calls.remove("freeze PT10M");
     }
 
     @Override

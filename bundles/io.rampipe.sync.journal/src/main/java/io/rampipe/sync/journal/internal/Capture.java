@@ -17,6 +17,7 @@ import java.util.HashMap;
 import java.util.HashSet;
 import java.util.Map;
 import java.util.Set;
+import java.util.function.BooleanSupplier;
 
 /**
  * A copy in RAM of what a plan is about: the attributes of everything, and of the data those blocks
@@ -39,6 +40,7 @@ final class Capture implements AutoCloseable {
     private final Map<Long, Image> images = new HashMap<>();
     private final Set<Long> wanted = new HashSet<>();
     private final ByteBuffer buffer = ByteBuffer.allocateDirect(CHUNK);
+    private BooleanSupplier held = () -> true;
     private Fd copy;
     private long used;
     private long read;
@@ -142,6 +144,11 @@ final class Capture implements AutoCloseable {
     /** Bytes of files read so far. */
     long read() {
         return read;
+    }
+
+    /** From now on what is held is copied only while it is. */
+    void onlyWhile(BooleanSupplier holds) {
+        held = holds;
     }
 
     /** How a copy is made. */
@@ -404,6 +411,9 @@ final class Capture implements AutoCloseable {
             to = to <= from ? Math.min(size, from + BLOCK) : to;
             for (long chunk = from; chunk < to; chunk += CHUNK) {
                 int length = (int) Math.min(CHUNK, to - chunk);
+                if (!held.getAsBoolean()) {
+                    throw new MovingException(fd.toString());
+                }
                 buffer.clear().limit(length);
                 int got = Io.readFully(fd, buffer, chunk);
                 read += got;

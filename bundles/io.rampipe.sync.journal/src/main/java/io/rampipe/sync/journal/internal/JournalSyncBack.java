@@ -131,15 +131,18 @@ public final class JournalSyncBack implements SyncBack {
     private Result attempt(Pin pin, State state, UpperLayer upper, Capture capture)
             throws IOException {
         Sync.Clean clean = clean(upper);
-        Set<Long> mapped = MappedFiles.of(pin.id()).inodes();
         Digest now = upper.digest();
         if (now.newest() >= clean.settled()) {
             return Result.NOT_AT_REST;
         }
         Digest last = state.memory.last();
-        boolean sure = mapped.isEmpty() && !state.wasMapped;
-        if (sure && last != null && now.sameAs(last)) {
+        // What is mapped since then shows in the times, with the first write at the latest.
+        if (!state.wasMapped && last != null && now.sameAs(last)) {
             return new Result(true, 0, 0, 0);
+        }
+        Set<Long> mapped = MappedFiles.of(pin.id()).inodes();
+        if (!upper.digest().sameAs(now)) {
+            return Result.NOT_AT_REST;
         }
         return run(pin, state, upper, capture, mapped, null);
     }

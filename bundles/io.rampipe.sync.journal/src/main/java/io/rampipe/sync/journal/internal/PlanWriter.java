@@ -476,7 +476,8 @@ final class PlanWriter implements AutoCloseable {
             throws IOException {
         // A link that was just made has changed the change time.
         if (lower.links() == n.lower.links() && !image.comparedWith(lower)) {
-            throw new MovingException(n.names.get(0).name() + " on disk");
+            throw new MovingException(
+                    (n.names.isEmpty() ? below : n.names.get(0).name()) + " on disk");
         }
         long size = image.size();
         if (size != lower.size()) {

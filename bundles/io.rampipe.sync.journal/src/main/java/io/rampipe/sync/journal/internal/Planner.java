@@ -167,9 +167,9 @@ final class Planner {
      * Which directories on disk are parts of renamed ones, and so are not what their names say.
      *
      * @param lower what {@code dir} merges with; null if nothing
-     * @param place what is on disk where {@code dir} belongs; null if nothing
+     * @param here what is on disk where {@code dir} belongs; null if nothing
      */
-    private void findRedirects(Fd dir, Dir lower, Dir place) throws IOException {
+    private void findRedirects(Fd dir, Dir lower, Dir here) throws IOException {
         for (FilePath name : At.listDirectories(dir)) {
             try (Fd sub = openSub(dir, name)) {
                 if (sub == null) {
@@ -181,7 +181,7 @@ final class Planner {
                     redirect = null;
                 } else if (redirect != null) {
                     Dir before = lower(redirect.isAbsolute() ? root : lower, redirect);
-                    below = renamed(sub, before, place, name);
+                    below = renamed(origin(sub), before, here, name);
                 } else if (lower != null) {
                     below = lower(lower, name);
                 }
@@ -190,8 +190,8 @@ final class Planner {
                     claimed.add(below.inode);
                 }
                 Dir there = below;
-                if (there == null && place != null) {
-                    there = lower(place, name);
+                if (there == null && here != null) {
+                    there = lower(here, name);
                 }
                 findRedirects(sub, below, there);
             }
@@ -199,29 +199,34 @@ final class Planner {
     }
 
     /**
-     * The directory on disk that a renamed one is: where its redirect leads. Unless an earlier run
-     * was cut short when it had applied everything already: then it is at its new place, and
-     * another may be where it was. Which it was copied up from tells.
+     * The directory on disk that a renamed one is: where its redirect leads. Unless an attempt that
+     * was cut short has taken it to its place already, where another may be now.
+     *
+     * @param here what is on disk where the one belongs that it is in; null if nothing
      */
-    private Dir renamed(Fd sub, Dir before, Dir parent, FilePath name) throws IOException {
-        FileHandle origin = UpperLayer.origin(sub).orElse(null);
-        if (origin == null) {
+    private Dir renamed(long origin, Dir before, Dir here, FilePath name) throws IOException {
+        if (origin == 0 || before != null && before.inode == origin) {
             return before;
         }
-        long inode;
-        try (Fd below = origin.open(place.disk().root(), At.O_PATH)) {
-            inode = Stat.of(below).inode();
+        Dir after = here == null ? null : lower(here, name);
+        return after != null && after.inode == origin ? after : before;
+    }
+
+    /** Inode number of the directory on disk that it was copied up from; 0 if it is not known. */
+    private long origin(Fd sub) throws IOException {
+        FileHandle handle = UpperLayer.origin(sub).orElse(null);
+        if (handle == null) {
+            return 0;
+        }
+        try (Fd below = handle.open(place.disk().root(), At.O_PATH)) {
+            Stat s = Stat.of(below);
+            return s.device() == place.stat().device() ? s.inode() : 0;
         } catch (LinuxException e) {
-            if (e.is(Errno.ESTALE, Errno.ENOENT, Errno.EOPNOTSUPP, Errno.EINVAL)) {
-                return before;
+            if (!e.is(Errno.ESTALE, Errno.ENOENT, Errno.EOPNOTSUPP, Errno.EINVAL)) {
+                throw e;
             }
-            throw e;
+            return 0;
         }
-        if (before != null && before.inode == inode) {
-            return before;
-        }
-        Dir after = parent == null ? null : lower(parent, name);
-        return after != null && after.inode == inode ? after : before;
     }
 
     private static Fd openSub(Fd dir, FilePath name) throws IOException {

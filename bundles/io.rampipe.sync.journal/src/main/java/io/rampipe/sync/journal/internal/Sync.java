@@ -98,6 +98,8 @@ final class Sync {
             disk = place.disk().shown();
             LowerFiles lower = held == null ? new LowerFiles(place.stat().device()) : held;
             long sequence = finishPending(place, staging, lower, mounted);
+            // Before files are looked at: those that are linked there change with it.
+            removeLeftovers(staging);
             Planner plan = new Planner(place, upper, memory, mapped, mounted);
             if (hold == null) {
                 plan.look();
@@ -150,6 +152,7 @@ final class Sync {
     private void takeHeld(Planner plan, Disk.Place place, LowerFiles lower, Hold hold)
             throws IOException {
         try (Freeze freeze = hold.begin()) {
+            capture.onlyWhile(freeze::held);
             clean = clock.now();
             plan.look();
             if (!freeze.held()) {
@@ -163,6 +166,8 @@ final class Sync {
                 throw new MovingException(
                         all ? pin.target().toString() : "more than there is room for in RAM");
             }
+        } finally {
+            capture.onlyWhile(() -> true);
         }
     }
 
@@ -240,7 +245,6 @@ final class Sync {
             throws IOException {
         boolean deferred = mounted && plan.moves();
         Staged names = new Staged(sequence);
-        removeLeftovers(staging);
         try (LogFile log = new LogFile(staging)) {
             LogWriter writer = new LogWriter(log::open, steps);
             try (PlanWriter out =

@@ -133,9 +133,7 @@ class CheckpointTest {
                 what -> {
                     try {
                         in(
-                                "echo \""
-                                        + what
-                                        + "\" > d/x; if [ -e new ]; then mv new newer; fi; echo >> small; rm -f big");
+                                "echo x >> d/x; if [ -e new ]; then mv new newer; fi; echo >> small; rm -f big");
                     } catch (IOException e) {
                         throw new UncheckedIOException(e);
                     }

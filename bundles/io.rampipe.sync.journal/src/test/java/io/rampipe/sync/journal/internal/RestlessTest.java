@@ -171,23 +171,35 @@ class RestlessTest {
         }
     }
 
-    private void blocksAtOneMoment(String... how) throws IOException {
+    private static long sum(Path directory) throws IOException {
+        long sum = 0;
+        for (int i = 0; i < Blocks.THREADS; i++) {
+            Path file = directory.resolve("f" + i);
+            if (Files.exists(file) && Files.size(file) >= 8) {
+                sum += ByteBuffer.wrap(Files.readAllBytes(file)).getLong(0);
+            }
+        }
+        return sum;
+    }
+
+    private void blocksAtOneMoment(String... how) throws Exception {
         Pin pin = tree.pin();
         Object[] arguments = how.length == 0 ? new Object[1] : new Object[] {null, how[0]};
         arguments[0] = tree.target;
         assertEquals("ready", java(Blocks.class, arguments).readLine());
         Path below = below();
         try {
-            long before = 0;
             for (int round = 0; round < ROUNDS; round++) {
+                long before = sum(below);
+                Await.until(
+                        Duration.ofSeconds(20),
+                        () -> sum(tree.path("")) > before,
+                        () -> "the program does not write");
                 checkpoint(pin);
-                long sum = 0;
                 for (int i = 0; i < Blocks.THREADS; i++) {
                     assertOneMoment(below.resolve("f" + i));
-                    sum += ByteBuffer.wrap(Files.readAllBytes(below.resolve("f" + i))).getLong(0);
                 }
-                assertTrue(sum > before, "it goes on");
-                before = sum;
+                assertTrue(sum(below) > before, "it is what was there before");
             }
         } finally {
             Command.run("umount", disk.aside("below").toString());

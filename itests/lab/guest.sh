@@ -1,0 +1,53 @@
+# What itests/powercut and itests/droppedcache do in the guest. Sourced by bash, from the
+# root of the checkout.
+
+daemon= # its process id
+load=() # those of the load
+
+# Says something to the host at once, with the time.
+say() {
+    echo "$(cut -d ' ' -f 1 /proc/uptime) $*" >>"$LAB_OUT/events"
+}
+
+client() {
+    distribution/target/rampipe/bin/rampipe --runtime /run/rampipe "$@"
+}
+
+# Starts the daemon for /mnt/lab, checkpointing every $1 s, and waits until it has recovered.
+start_daemon() {
+    mkdir -p /run/conf
+    printf 'watch.directories = /mnt/lab\ncheckpoint.interval = %ds\npool.size = 64M\ncheckpoint.freeze = 2s\n' "$1" >/run/conf/rampipe.cfg
+    distribution/target/rampipe/bin/rampiped --conf /run/conf --runtime /run/rampipe --state /run/state \
+        > >(while IFS= read -r line; do echo "$line" >>"$LAB_OUT/daemon.log"; done) 2>&1 &
+    daemon=$!
+    # The syncback is taken into service when it has recovered.
+    until client strategies 2>/dev/null | grep -q journal; do
+        [[ -d /proc/$daemon ]] || return 1
+        sleep 0.1
+    done
+}
+
+pin_all() {
+    local target
+    for target in operations commits; do
+        client pin "/mnt/lab/$target" >>"$LAB_OUT/client.log" 2>&1 || return
+    done
+}
+
+# $1: seed, $2: milliseconds of rest.
+start_load() {
+    itests/lab/operations run /mnt/lab/operations "$1" "$LAB_OUT/operations" 0 "$2" 2>>"$LAB_OUT/load.log" &
+    load=($!)
+    itests/lab/commits run /mnt/lab/commits "$LAB_OUT/commits" "$2" 2>>"$LAB_OUT/load.log" &
+    load+=($!)
+}
+
+# What is unpinned is written to straight on the disk from then on, and nobody has promised
+# anything about that: so the load ends before.
+end_load() {
+    kill "${load[@]}" || return
+    wait "${load[@]}" || :
+    while pgrep -x sqlite3 >/dev/null; do
+        sleep 0.01
+    done
+}
