@@ -659,6 +659,10 @@ final class Keeper {
         PinStrategy strategy = strategyOf(pin);
         SyncBack sync = syncOf(pin);
         boolean mounted = strategy.mounted(pin.record());
+        if (!mounted) {
+            replace(pin, sync);
+            checkLeft(pin, strategy);
+        }
         for (int tries = QUIET_TRIES; ; tries--) {
             Settled before = settle(pin, strategy, sync);
             SyncBack.Result rest;
@@ -727,6 +731,65 @@ final class Keeper {
                 putBack(pin, strategy, e);
             }
             throw e;
+        }
+    }
+
+    /**
+     * As long as programs have files open in an overlay that is not mounted any more, what they
+     * write is in RAM alone: it is brought to disk again and again, and the RAM is kept.
+     */
+    private void checkLeft(LivePin pin, PinStrategy strategy) throws IOException {
+        pin.lingers = strategy.lingers(pin.record());
+        if (pin.lingers) {
+            checkpointLocked(pin);
+            throw new BusyException(
+                    pin
+                            + " is not mounted any more, but programs still have files of it open;"
+                            + " what they write is written to disk until they close them");
+        }
+    }
+
+    /** The directory on disk may be gone with the mount. */
+    private void replace(LivePin pin, SyncBack sync) throws IOException {
+        Pin there = sync.replaced(pin.record());
+        if (!there.equals(pin.record())) {
+            step(pin, there);
+        }
+    }
+
+    /** Looks for pins whose mounts others have taken away; called when any mount has changed. */
+    void lookForDetached() {
+        for (LivePin pin : pins) {
+            pin.lock.lock();
+            try {
+                if (!pin.gone()
+                        && pin.state() != LivePin.State.ORPHANED
+                        && pin.record().step() == Pin.Step.PINNED
+                        && !strategyOf(pin).mounted(pin.record())) {
+                    detached(pin);
+                }
+            } catch (IOException | RuntimeException e) {
+                log.error("cannot tell whether %s is still mounted: %s", pin, message(e));
+            } finally {
+                pin.lock.unlock();
+            }
+        }
+    }
+
+    private void detached(LivePin pin) throws IOException {
+        String what =
+                "was pinned, and its mount was taken away by others (unmounted, or its directory"
+                        + " renamed or removed in another mount namespace); what was in RAM is"
+                        + " written to disk, and the pin ends";
+        log.warn("%s %s", pin, what);
+        step(pin, pin.record().at(Pin.Step.UNMOUNTING));
+        pin.state(LivePin.State.BUSY, "its mount was taken away by others");
+        pin.nextUnpin = System.nanoTime();
+        sense.unpinned(pin);
+        try {
+            syncOf(pin).conflict(pin.record(), what);
+        } catch (IOException e) {
+            log.warn("cannot add that to the list of conflicts: %s", message(e));
         }
     }
 
@@ -914,7 +977,16 @@ final class Keeper {
             return;
         }
         // Nothing covers the target any more, so what is in RAM can only go to disk.
+        if (record.step() != Pin.Step.DISCARDING && strategy.lingers(record)) {
+            step(pin, record.at(Pin.Step.UNMOUNTING));
+            pin.lingers = true;
+            pin.state(LivePin.State.BUSY, "its mount was taken away, and programs go on with it");
+            log.info("took over %s from an earlier daemon, without its mount", pin);
+            return;
+        }
         if (Leftovers.unwritten(record, sync)) {
+            replace(pin, sync);
+            record = pin.record();
             try (SyncBack.Last last = sync.begin(record)) {
                 account(pin, last.finish());
                 recovered(pin);
