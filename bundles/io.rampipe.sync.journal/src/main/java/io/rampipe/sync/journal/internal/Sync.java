@@ -209,6 +209,7 @@ final class Sync {
                     }
                     drift.learn(applier, contents);
                     drift.save();
+                    waits |= applier.skipped();
                 }
                 memory.applied(header.sequence());
             }
@@ -232,6 +233,9 @@ final class Sync {
     }
 
     private void apply(Applier applier, Fd log, boolean dataOnly) throws IOException {
+        if (upper.wholeDirectory()) {
+            applier.onlyWhatIsStillIn(upper.root());
+        }
         try {
             applier.apply(log, dataOnly);
         } finally {
@@ -249,6 +253,7 @@ final class Sync {
             throws IOException {
         boolean deferred = mounted && plan.moves();
         Staged names = new Staged(sequence);
+        Room.giveUp(staging);
         try (LogFile log = new LogFile(staging)) {
             LogWriter writer = new LogWriter(log::open, steps);
             try (PlanWriter out =
@@ -297,7 +302,9 @@ final class Sync {
             }
         }
         staging.discard(false);
-        staging.removeStaged(keep);
+        String kept = keep;
+        staging.removeStaged(
+                n -> !Room.isReserve(n) && (kept.isEmpty() || !n.raw().startsWith(kept)));
     }
 
     private LogRecord.Header header(long sequence, boolean deferred) {
@@ -384,6 +391,7 @@ final class Sync {
                         steps)) {
             applier.expect(out.changedInPlace());
             apply(applier, log.open(), deferred);
+            deferred |= applier.skipped();
             patched = applier.bytes();
             for (int id : applier.lost()) {
                 if (out.node(id) != null) {
