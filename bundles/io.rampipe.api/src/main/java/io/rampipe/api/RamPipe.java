@@ -101,8 +101,9 @@ public interface RamPipe {
      * @param dirtyBytes bytes that would be lost now at a power cut, at most
      * @param dirtyFiles names changed since the last syncback
      * @param since epoch milliseconds
-     * @param oldestDirty epoch milliseconds of the oldest change that is not on disk; 0 if none
+     * @param oldestDirty epoch milliseconds; no older change is missing on disk. 0 if none is
      * @param lastSync epoch milliseconds of the last complete syncback; 0 if none
+     * @param interval milliseconds between two checkpoints
      * @param problem what went wrong last, for people; empty if nothing
      */
     record PinStatus(
@@ -118,6 +119,7 @@ public interface RamPipe {
             long since,
             long oldestDirty,
             long lastSync,
+            long interval,
             String problem) {}
 
     /**

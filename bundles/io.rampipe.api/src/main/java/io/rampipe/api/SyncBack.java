@@ -177,7 +177,7 @@ public interface SyncBack {
      *
      * @param files names changed
      * @param bytes size of the changed files at most
-     * @param oldest when the oldest of these changes happened, milliseconds since the epoch; 0 if
+     * @param oldest no change before then is missing on disk, milliseconds since the epoch; 0 if
      *     there is none
      */
     record Dirty(int files, long bytes, long oldest) {}

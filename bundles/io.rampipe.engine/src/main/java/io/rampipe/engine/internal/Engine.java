@@ -372,6 +372,7 @@ public final class Engine implements RamPipe {
                 pin.record().since().toEpochMilli(),
                 dirty.oldest(),
                 pin.lastSync(),
+                keeper.interval(pin) / 1_000_000,
                 pin.problem());
     }
 

@@ -17,7 +17,8 @@ enum Manual {
               RATE      accesses a second
               SIZE      held in RAM
               UNSYNCED  would be lost now at a power cut, at most
-              OLDEST    age of the oldest change that is not on disk
+              OLDEST    no change is missing on disk that is older
+              EVERY     its checkpoint.interval
               SINCE     pinned for how long
             """),
     TOP(

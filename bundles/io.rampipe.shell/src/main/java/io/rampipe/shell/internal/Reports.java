@@ -38,6 +38,7 @@ final class Reports {
                         ">SIZE",
                         ">UNSYNCED",
                         ">OLDEST",
+                        ">EVERY",
                         ">SINCE",
                         "TARGET");
         long size = 0;
@@ -51,6 +52,7 @@ final class Reports {
                     Human.size(pin.size()),
                     Human.size(pin.dirtyBytes()),
                     Human.age(pin.oldestDirty(), now),
+                    Units.duration(Duration.ofMillis(pin.interval())),
                     Human.age(pin.since(), now),
                     Human.target(pin.target()));
             table.note(pin.problem());
@@ -80,6 +82,7 @@ final class Reports {
                 .moment("since", pin.since())
                 .moment("oldest_unsynced", pin.oldestDirty())
                 .moment("last_sync", pin.lastSync())
+                .put("interval", pin.interval())
                 .put("problem", pin.problem());
     }
 

@@ -109,7 +109,7 @@ class CommandsTest {
         String[] lines = run("rampipe:pins").split("\n");
         assertTrue(
                 lines[0].matches(
-                        "STATE +BY +STRATEGY +RATE +SIZE +UNSYNCED +OLDEST +SINCE +TARGET"));
+                        "STATE +BY +STRATEGY +RATE +SIZE +UNSYNCED +OLDEST +EVERY +SINCE +TARGET"));
         assertTrue(
                 lines[1].matches(
                         "pinned +rate +overlayfs +12.3 +5.0 MiB +4.0 KiB +- +\\d+ d \\d+ h +/home/u/.config/browser/"),

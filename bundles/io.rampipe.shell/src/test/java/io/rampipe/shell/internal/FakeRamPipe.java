@@ -39,6 +39,7 @@ final class FakeRamPipe implements RamPipe {
                         1,
                         0,
                         0,
+                        10_000,
                         problem));
     }
 

@@ -204,12 +204,12 @@ final class Sync {
                                 f -> tell(place, List.of(f)),
                                 steps)) {
                     apply(applier, fd, waits);
+                    waits |= applier.skipped();
                     for (int id : applier.lost()) {
                         tell(place, List.of(applier.loss(contents.files().get(id))));
                     }
                     drift.learn(applier, contents);
                     drift.save();
-                    waits |= applier.skipped();
                 }
                 memory.applied(header.sequence());
             }
