@@ -42,6 +42,12 @@ final class Keeper {
      */
     private static final int UNPIN_ROUNDS = 3;
 
+    /**
+     * How often programs may interrupt an unpin by changing something before the unmounting, until
+     * it goes on all the same.
+     */
+    private static final int QUIET_TRIES = 4;
+
     private static final long LITTLE = 8 << 20;
 
     private static final long FIRST_PAUSE = 1_000_000_000L;
@@ -652,11 +658,38 @@ final class Keeper {
     private SyncBack.Result unpinLocked(LivePin pin) throws IOException {
         PinStrategy strategy = strategyOf(pin);
         SyncBack sync = syncOf(pin);
-        SyncBack.Result total = new SyncBack.Result(true, 0, 0, 0);
         boolean mounted = strategy.mounted(pin.record());
+        for (int tries = QUIET_TRIES; ; tries--) {
+            Settled before = settle(pin, strategy, sync);
+            SyncBack.Result rest;
+            try (SyncBack.Last last = sync.begin(pin.record())) {
+                Optional<String> now = mounted ? sync.version(pin.record()) : Optional.empty();
+                if (tries > 1 && now.isPresent() && !now.equals(before.version())) {
+                    continue;
+                }
+                rest = unpin(pin, mounted, strategy, sync, last, before);
+                step(pin, pin.record().at(Pin.Step.DISCARDING));
+            }
+            discard(pin, strategy, sync);
+            return before.written().plus(rest);
+        }
+    }
+
+    /**
+     * What the checkpoints before an unmounting have done.
+     *
+     * @param version what is on disk; empty if that cannot be told
+     */
+    private record Settled(Optional<String> version, SyncBack.Result written) {}
+
+    /**
+     * Whoever opens a file while the rest is written has to wait, and does not find what is new:
+     * let it be little, and best nothing at all, for the daemon may die between the unmounting and
+     * the writing.
+     */
+    private Settled settle(LivePin pin, PinStrategy strategy, SyncBack sync) throws IOException {
+        SyncBack.Result total = new SyncBack.Result(true, 0, 0, 0);
         Optional<String> settled = Optional.empty();
-        // Whoever opens a file while the rest is written has to wait: let it be little, and best
-        // nothing at all, for the daemon may die between the unmounting and the writing.
         for (int round = 0; round < UNPIN_ROUNDS && strategy.mounted(pin.record()); round++) {
             Optional<String> before = sync.version(pin.record());
             SyncBack.Result live = checkpointLocked(pin);
@@ -669,26 +702,32 @@ final class Keeper {
                 break;
             }
         }
-        try (SyncBack.Last last = sync.begin(pin.record())) {
-            unmount(pin, strategy, sync, settled);
-            try {
-                SyncBack.Result rest = finish(pin, last);
-                total = total.plus(rest);
-                account(pin, rest);
-                recovered(pin);
-            } catch (UnfinishedException e) {
-                throw e;
-            } catch (IOException | RuntimeException e) {
-                // Left without a mount by an earlier daemon: nobody knows how far that one was.
-                if (mounted) {
-                    putBack(pin, strategy, e);
-                }
-                throw e;
+        return new Settled(settled, total);
+    }
+
+    private SyncBack.Result unpin(
+            LivePin pin,
+            boolean mounted,
+            PinStrategy strategy,
+            SyncBack sync,
+            SyncBack.Last last,
+            Settled before)
+            throws IOException {
+        unmount(pin, strategy, sync, before.version());
+        try {
+            SyncBack.Result rest = finish(pin, last);
+            account(pin, rest);
+            recovered(pin);
+            return rest;
+        } catch (UnfinishedException e) {
+            throw e;
+        } catch (IOException | RuntimeException e) {
+            // Left without a mount by an earlier daemon: nobody knows how far that one was.
+            if (mounted) {
+                putBack(pin, strategy, e);
             }
-            step(pin, pin.record().at(Pin.Step.DISCARDING));
+            throw e;
         }
-        discard(pin, strategy, sync);
-        return total;
     }
 
     /** Once more at once, where programs see a half-way state as long as it does not succeed. */

@@ -86,6 +86,10 @@ final class Syncer {
             } catch (RuntimeException e) {
                 log.error("writing back failed; it goes on in a second", e);
             }
+            if (stopped) {
+                // The call that wakes this thread may have woken it while it waited for a lock.
+                return;
+            }
             if (keeper.pins().isEmpty() && !keeper.frozen()) {
                 LockSupport.park(this);
             } else {

@@ -80,6 +80,9 @@ final class Applier implements AutoCloseable {
     private boolean moving;
     private int currentFile = LogRecord.NONE;
     private Opened current;
+    private Fd upper;
+    private boolean skipped;
+    private final Set<Integer> heldBack = new HashSet<>();
 
     /**
      * @param staging the pin's staging directory
@@ -132,6 +135,67 @@ final class Applier implements AutoCloseable {
         }
         closeCurrent();
         makeDurable();
+    }
+
+    /**
+     * New names are put only where the upper layer has them still: overlayfs leaves a whiteout only
+     * where there is something below, so what a program has deleted meanwhile would come into sight
+     * again (ovl_lower_positive in fs/overlayfs/namei.c).
+     *
+     * @param root of the upper layer
+     */
+    void onlyWhatIsStillIn(Fd root) {
+        upper = root;
+    }
+
+    /** Whether names were left out because programs have deleted them: the log must stay. */
+    boolean skipped() {
+        return skipped;
+    }
+
+    private boolean isGone(int directory, FilePath name) throws IOException {
+        if (upper == null) {
+            return false;
+        }
+        FilePath path = null;
+        for (int id = directory, n = 0; id != LogRecord.ROOT; n++) {
+            Directory d = log.directories().get(id);
+            if (d == null || d.newParent() == LogRecord.NONE || n > MOST_NESTED) {
+                return true;
+            }
+            path = path == null ? d.newName() : d.newName().resolve(path);
+            id = d.newParent();
+        }
+        if (path == null) {
+            return inode(upper, name) == 0;
+        }
+        try (Fd dir = At.openBeneathSameMount(upper, path, At.O_PATH | At.O_DIRECTORY, 0)) {
+            return inode(dir, name) == 0;
+        } catch (LinuxException e) {
+            if (e.is(Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP)) {
+                return true;
+            }
+            throw e;
+        }
+    }
+
+    /**
+     * Puts something under a new name, unless it is gone from the upper layer. It may go in the
+     * instant between looking and putting; then it is taken back at once.
+     *
+     * @return whether it is there now
+     */
+    private boolean placeNew(FilePath staged, Fd dir, int directory, FilePath name)
+            throws IOException {
+        if (!isGone(directory, name)) {
+            At.renameNoReplace(staging, staged, dir, name);
+            if (!isGone(directory, name)) {
+                return true;
+            }
+            At.renameNoReplace(dir, name, staging, staged);
+        }
+        skipped = true;
+        return false;
     }
 
     private void freeReserve() throws IOException {
@@ -407,14 +471,13 @@ final class Applier implements AutoCloseable {
         }
         steps.before("rename a directory in");
         if (now == 0) {
-            At.renameNoReplace(staging, d.staged(), dir, d.newName());
+            placeNew(d.staged(), dir, d.newParent(), d.newName());
         } else {
             placeBeside(d.staged(), dir, d.newName());
         }
     }
 
     private void place(PlaceFile r) throws IOException {
-        placed.computeIfAbsent(r.file(), k -> new ArrayList<>(1)).add(r);
         File f = log.files().get(r.file());
         changedDirectories.add(r.directory());
         Fd dir = directory(r.directory());
@@ -423,14 +486,21 @@ final class Applier implements AutoCloseable {
                 steps.before("rename a new file in elsewhere");
                 placeBeside(f.staged(), place.directory(), r.name());
             }
+            placed.computeIfAbsent(r.file(), k -> new ArrayList<>(1)).add(r);
             return;
         }
         long now = inode(dir, r.name());
+        if (now == 0 && isGone(r.directory(), r.name())) {
+            skipped = true;
+            heldBack.add(r.file());
+            return;
+        }
+        placed.computeIfAbsent(r.file(), k -> new ArrayList<>(1)).add(r);
         if (now == f.inode() || inode(staging, f.staged()) != f.inode()) {
             return;
         }
         FilePath from = f.staged();
-        if (!r.last()) {
+        if (!r.last() || heldBack.contains(r.file())) {
             from = FilePath.ofRaw(f.staged().raw() + "l");
             if (inode(staging, from) == 0) {
                 steps.before("link");
@@ -439,7 +509,10 @@ final class Applier implements AutoCloseable {
         }
         if (now == 0) {
             steps.before("rename a new file in");
-            At.renameNoReplace(staging, from, dir, r.name());
+            if (!placeNew(from, dir, r.directory(), r.name())) {
+                placed.get(r.file()).remove(r);
+                heldBack.add(r.file());
+            }
         } else if (known.contains(now)
                 || now == r.expected() && r.was().is(Stat.at(dir, r.name()))) {
             steps.before("rename a new file over");

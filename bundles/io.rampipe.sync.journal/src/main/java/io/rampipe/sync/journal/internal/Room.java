@@ -96,6 +96,10 @@ final class Room {
         }
     }
 
+    static boolean isReserve(FilePath staged) {
+        return staged.equals(RESERVE);
+    }
+
     /** Idempotent. */
     static void giveUp(StagingDirectory staging) throws IOException {
         staging.removeStagedOf(RESERVE.raw());

@@ -193,6 +193,7 @@ final class Sync {
                 try (Applier applier = new Applier(place, staging.fd(), lower, contents, steps)) {
                     apply(applier, fd, waits);
                     reports.addAll(applier.conflicts());
+                    waits |= applier.skipped();
                 }
                 memory.applied(header.sequence());
             }
@@ -216,6 +217,9 @@ final class Sync {
     }
 
     private void apply(Applier applier, Fd log, boolean dataOnly) throws IOException {
+        if (upper.wholeDirectory()) {
+            applier.onlyWhatIsStillIn(upper.root());
+        }
         try {
             applier.apply(log, dataOnly);
         } finally {
@@ -233,6 +237,7 @@ final class Sync {
             throws IOException {
         boolean deferred = mounted && plan.moves();
         Staged names = new Staged(sequence);
+        Room.giveUp(staging);
         try (LogFile log = new LogFile(staging)) {
             LogWriter writer = new LogWriter(log::open, steps);
             try (PlanWriter out =
@@ -277,7 +282,9 @@ final class Sync {
             }
         }
         staging.discard(false);
-        staging.removeStaged(keep);
+        String kept = keep;
+        staging.removeStaged(
+                n -> !Room.isReserve(n) && (kept.isEmpty() || !n.raw().startsWith(kept)));
     }
 
     private LogRecord.Header header(long sequence, boolean deferred) {
@@ -355,6 +362,7 @@ final class Sync {
         deferred = contents.header().deferred();
         try (Applier applier = new Applier(place, staging.fd(), lower, contents, steps)) {
             apply(applier, log.open(), deferred);
+            deferred |= applier.skipped();
             patched = applier.bytes();
             for (int id : applier.lost()) {
                 if (out.node(id) != null) {
