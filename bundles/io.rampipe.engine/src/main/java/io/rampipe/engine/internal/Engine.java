@@ -1,5 +1,6 @@
 package io.rampipe.engine.internal;
 
+import io.rampipe.api.Conflict;
 import io.rampipe.api.EventSource;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
@@ -371,6 +372,7 @@ public final class Engine implements RamPipe {
                 pin.record().since().toEpochMilli(),
                 dirty.oldest(),
                 pin.lastSync(),
+                keeper.interval(pin) / 1_000_000,
                 pin.problem());
     }
 
@@ -721,6 +723,17 @@ public final class Engine implements RamPipe {
         } catch (IOException e) {
             return 0;
         }
+    }
+
+    @Override
+    public List<Conflict> conflicts() throws IOException {
+        List<Pin> pins = keeper.pins().stream().map(LivePin::record).toList();
+        List<Conflict> all = new ArrayList<>();
+        for (SyncBack sync : syncs.all()) {
+            all.addAll(sync.conflicts(settings.directories(), pins));
+        }
+        all.sort(Comparator.comparingLong(Conflict::when));
+        return all;
     }
 
     @Override
