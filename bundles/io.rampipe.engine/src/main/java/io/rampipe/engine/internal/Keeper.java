@@ -473,7 +473,10 @@ final class Keeper {
         pin.state(LivePin.State.SYNCING, pin.problem());
         long start = System.nanoTime();
         long dirty = sync.dirty(pin.record()).bytes();
-        SyncBack.Result result = sync.checkpoint(pin.record(), allowance());
+        SyncBack.Result result = sync.checkpoint(pin.record(), allowance(pin));
+        if (!result.held().isZero()) {
+            pin.nextFreeze = System.nanoTime() + LEAST_FREE * result.held().toNanos();
+        }
         if (result.consistent()) {
             absorbed.addAndGet(dirty);
             account(pin, result);
@@ -493,14 +496,14 @@ final class Keeper {
                                         + Units.duration(result.held())
                                         + ")");
             }
-            pin.nextCheckpoint = next(pin, start, result.held());
+            pin.nextCheckpoint = next(pin, start);
         } else {
             pin.setbacks++;
             pin.state(before, unrest(pin, result));
             log.debug(
                     "%s: %s; its programs were held for %s",
                     pin, pin.problem(), Units.duration(result.held()));
-            pin.nextCheckpoint = System.nanoTime() + pauseAfterUnrest(pin, result.held());
+            pin.nextCheckpoint = System.nanoTime() + pauseAfterUnrest(pin);
         }
         return result;
     }
@@ -521,11 +524,16 @@ final class Keeper {
         }
     }
 
-    /** A copy of what changed may take half of the memory that the machine can spare. */
-    private SyncBack.Allowance allowance() {
+    /**
+     * Programs that were held just now are not held again, but may rest by themselves. A copy of
+     * what changed may take half of the memory that the machine can spare.
+     */
+    private SyncBack.Allowance allowance(LivePin pin) {
         Settings s = settings.get();
         return new SyncBack.Allowance(
-                Duration.ofNanos(s.checkpointFreeze()),
+                System.nanoTime() - pin.nextFreeze < 0
+                        ? Duration.ZERO
+                        : Duration.ofNanos(s.checkpointFreeze()),
                 Math.max(0, (Memory.available() - s.memoryReserve()) / 2));
     }
 
@@ -533,15 +541,13 @@ final class Keeper {
      * What changed right after a checkpoint's beginning has to be on disk within the interval: the
      * next one begins so much earlier as it will take.
      */
-    private long next(LivePin pin, long start, Duration held) {
+    private long next(LivePin pin, long start) {
         long interval = interval(pin);
         long took = System.nanoTime() - start;
-        return Math.max(
-                start + interval - Math.min(interval / 4, took),
-                System.nanoTime() + LEAST_FREE * held.toNanos());
+        return start + interval - Math.min(interval / 4, took);
     }
 
-    private static String unrest(LivePin pin, SyncBack.Result result) {
+    private String unrest(LivePin pin, SyncBack.Result result) {
         long since = pin.lastSync() == 0 ? pin.record().since().toEpochMilli() : pin.lastSync();
         LocalTime time =
                 LocalTime.ofInstant(
@@ -551,15 +557,17 @@ final class Keeper {
                 + time
                 + ", because since then it never rested: "
                 + (result.why().isEmpty()
-                        ? "programs write all the time, and checkpoint.freeze = 0 forbids to hold them"
+                        ? settings.get().checkpointFreeze() == 0
+                                ? "programs write all the time, and checkpoint.freeze = 0 forbids to hold them"
+                                : "programs write all the time, and were held not long ago"
                         : result.why());
     }
 
-    /** Soon, but programs run at least most of the time. */
-    private long pauseAfterUnrest(LivePin pin, Duration held) {
+    /** Soon, then within the interval. */
+    private long pauseAfterUnrest(LivePin pin) {
         long pause = FIRST_PAUSE << Math.min(MOST_DOUBLINGS, pin.setbacks - 1);
         long interval = Math.max(FIRST_PAUSE, interval(pin));
-        return Math.max(Math.min(interval, pause), LEAST_FREE * held.toNanos());
+        return Math.min(interval, pause);
     }
 
     private void fail(LivePin pin, Exception e) {

@@ -42,6 +42,9 @@ final class LivePin {
 
     volatile long nextUnpin;
 
+    /** {@link System#nanoTime} before which its programs are not held again. */
+    volatile long nextFreeze = System.nanoTime();
+
     /** Of the last failure, to tell it from another; empty if it can be written. */
     volatile String cause = "";
 
