@@ -20,8 +20,9 @@ start_daemon() {
     distribution/target/rampipe/bin/rampiped --conf /run/conf --runtime /run/rampipe --state /run/state \
         > >(while IFS= read -r line; do echo "$line" >>"$LAB_OUT/daemon.log"; done) 2>&1 &
     daemon=$!
-    # The syncback is taken into service when it has recovered.
-    until client strategies 2>/dev/null | grep -q journal; do
+    # What is watched, and the syncback, are taken into service when there is nothing to
+    # recover any more.
+    until client strategies 2>/dev/null | grep -q journal && client status --json | grep -q /mnt/lab; do
         [[ -d /proc/$daemon ]] || return 1
         sleep 0.1
     done

@@ -231,6 +231,25 @@ class DiskTroubleIT {
     }
 
     @Test
+    void whatAStopWithTheDiskFullHasLeftIsBroughtToDiskByTheRescue() throws Exception {
+        daemon.start();
+        pinAndChange();
+        change(RENAME);
+        fill();
+        change("head -c 9000000 /dev/urandom > late; echo more >> data");
+        assertStopFailsLoudly("make room");
+        String rescue = Daemon.RESCUE + " --apply --runtime " + daemon.runtime();
+        assertTrue(
+                Command.shell(rescue + " " + disk.root() + " 2>&1 || true")
+                        .contains(profile.toString()));
+        assertInRam();
+        Files.delete(filler);
+        Command.shell(rescue + " " + disk.root() + " 2>&1");
+        assertFalse(mounted(profile));
+        assertOnDisk(after);
+    }
+
+    @Test
     void aFullDiskIsToldAndEverythingIsWrittenOnceThereIsRoom() throws Exception {
         daemon.set("checkpoint.interval", "1h").start();
         daemon.command("pin", profile.toString()).ok();

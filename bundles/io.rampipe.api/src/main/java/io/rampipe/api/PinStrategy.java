@@ -57,6 +57,15 @@ public interface PinStrategy {
     boolean mounted(Pin pin) throws IOException;
 
     /**
+     * Whether programs may still change what is in RAM although others have taken the mount away
+     * from the target: those that had files open go on with them. Removes what is left of the mount
+     * as far as it can. Only for pins that are not {@link #mounted}.
+     */
+    default boolean lingers(Pin pin) throws IOException {
+        return false;
+    }
+
+    /**
      * Removes everything that the pin holds in RAM and in the kernel. Only for pins that are
      * unmounted and synced. Idempotent.
      */

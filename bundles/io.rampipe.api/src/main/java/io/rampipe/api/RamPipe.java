@@ -72,6 +72,14 @@ public interface RamPipe {
      */
     record Frozen(long until, List<FilePath> unpinned, List<PinStatus> left) {}
 
+    /**
+     * What others have changed on disk behind pins, past ones included, for as long as the copies
+     * are there that were kept; oldest first.
+     *
+     * @throws IOException if not all can be told
+     */
+    List<Conflict> conflicts() throws IOException;
+
     /** Every strategy there is. */
     List<StrategyStatus> strategies();
 
@@ -93,8 +101,9 @@ public interface RamPipe {
      * @param dirtyBytes bytes that would be lost now at a power cut, at most
      * @param dirtyFiles names changed since the last syncback
      * @param since epoch milliseconds
-     * @param oldestDirty epoch milliseconds of the oldest change that is not on disk; 0 if none
+     * @param oldestDirty epoch milliseconds; no older change is missing on disk. 0 if none is
      * @param lastSync epoch milliseconds of the last complete syncback; 0 if none
+     * @param interval milliseconds between two checkpoints
      * @param problem what went wrong last, for people; empty if nothing
      */
     record PinStatus(
@@ -110,6 +119,7 @@ public interface RamPipe {
             long since,
             long oldestDirty,
             long lastSync,
+            long interval,
             String problem) {}
 
     /**

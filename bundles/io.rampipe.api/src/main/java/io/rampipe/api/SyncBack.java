@@ -76,6 +76,34 @@ public interface SyncBack {
      */
     List<String> recover(Collection<FilePath> directories, Collection<Pin> pins) throws IOException;
 
+    /**
+     * What others have changed behind pins, past ones included, on the disks that hold these
+     * directories and pins: for as long as the copies are there that were kept.
+     *
+     * @return oldest first
+     */
+    default List<Conflict> conflicts(Collection<FilePath> directories, Collection<Pin> pins)
+            throws IOException {
+        return List.of();
+    }
+
+    /**
+     * If others have removed the directory on disk of a pin that is not mounted any more, makes
+     * another one beside it, where what is in RAM can go.
+     *
+     * @return the record from now on; the same if the directory is there
+     */
+    default Pin replaced(Pin pin) throws IOException {
+        return pin;
+    }
+
+    /**
+     * Adds something that others did to a pin's target as a whole to the {@link #conflicts}.
+     *
+     * @param what goes on behind the target's path
+     */
+    default void conflict(Pin pin, String what) throws IOException {}
+
     /** The last syncback. One thread. Closing lets waiting openers go on. */
     @ConsumerType
     interface Last extends AutoCloseable {
@@ -149,7 +177,7 @@ public interface SyncBack {
      *
      * @param files names changed
      * @param bytes size of the changed files at most
-     * @param oldest when the oldest of these changes happened, milliseconds since the epoch; 0 if
+     * @param oldest no change before then is missing on disk, milliseconds since the epoch; 0 if
      *     there is none
      */
     record Dirty(int files, long bytes, long oldest) {}

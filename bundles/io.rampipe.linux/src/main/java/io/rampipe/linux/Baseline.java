@@ -96,6 +96,12 @@ public final class Baseline {
                 || states.get(slot, LINKS) != (now.links() & 0xffffffffL);
     }
 
+    /** Whether the directory had the mode and owner of another one. */
+    public boolean hadModeOf(long directory, Stat other) {
+        int slot = states.find(directory);
+        return slot >= 0 && states.get(slot, REST) == rest(other);
+    }
+
     // Learning
 
     /** There is this directory now, with no names in it so far. */

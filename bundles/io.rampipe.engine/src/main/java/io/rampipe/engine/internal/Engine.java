@@ -1,5 +1,6 @@
 package io.rampipe.engine.internal;
 
+import io.rampipe.api.Conflict;
 import io.rampipe.api.EventSource;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
@@ -66,6 +67,9 @@ public final class Engine implements RamPipe {
     private final ExitStatus exit;
     private static final Duration LONGEST_FREEZE = Duration.ofDays(1);
 
+    /** Held until the disks that new settings or a new syncback bring in have been recovered. */
+    private final Object recovering = new Object();
+
     private volatile Settings settings;
     private volatile String watchProblem = "";
     private volatile String sourceProblem = "";
@@ -128,10 +132,13 @@ public final class Engine implements RamPipe {
     void modified(EngineConfig config) {
         try {
             Settings next = resolved(Settings.of(config, Memory.total()));
-            settings = next;
+            synchronized (recovering) {
+                // Nothing can be pinned in what is not watched yet.
+                syncs.all().forEach(sync -> recover(sync, next));
+                settings = next;
+            }
             chooser.refusals().clear();
             keeper.settingsChanged();
-            syncs.all().forEach(this::recover);
             changed();
             log.info("new settings are in force");
         } catch (IllegalArgumentException e) {
@@ -202,13 +209,13 @@ public final class Engine implements RamPipe {
     }
 
     /** Replays the redo logs of the watched disks, before anything is pinned there. */
-    private void recover(SyncBack sync) {
-        if (settings.directories().isEmpty()) {
+    private void recover(SyncBack sync, Settings s) {
+        if (s.directories().isEmpty()) {
             return;
         }
         try {
             List<Pin> pins = keeper.pins().stream().map(LivePin::record).toList();
-            for (String line : sync.recover(settings.directories(), pins)) {
+            for (String line : sync.recover(s.directories(), pins)) {
                 log.warn("%s", line);
             }
         } catch (IOException e) {
@@ -252,8 +259,10 @@ public final class Engine implements RamPipe {
 
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
     void addSync(SyncBack sync, ServiceReference<SyncBack> reference) {
-        recover(sync);
-        syncs.add(sync, reference);
+        synchronized (recovering) {
+            recover(sync, settings);
+            syncs.add(sync, reference);
+        }
         changed();
     }
 
@@ -363,6 +372,7 @@ public final class Engine implements RamPipe {
                 pin.record().since().toEpochMilli(),
                 dirty.oldest(),
                 pin.lastSync(),
+                keeper.interval(pin) / 1_000_000,
                 pin.problem());
     }
 
@@ -713,6 +723,17 @@ public final class Engine implements RamPipe {
         } catch (IOException e) {
             return 0;
         }
+    }
+
+    @Override
+    public List<Conflict> conflicts() throws IOException {
+        List<Pin> pins = keeper.pins().stream().map(LivePin::record).toList();
+        List<Conflict> all = new ArrayList<>();
+        for (SyncBack sync : syncs.all()) {
+            all.addAll(sync.conflicts(settings.directories(), pins));
+        }
+        all.sort(Comparator.comparingLong(Conflict::when));
+        return all;
     }
 
     @Override

@@ -42,6 +42,12 @@ final class Keeper {
      */
     private static final int UNPIN_ROUNDS = 3;
 
+    /**
+     * How often programs may interrupt an unpin by changing something before the unmounting, until
+     * it goes on all the same.
+     */
+    private static final int QUIET_TRIES = 4;
+
     private static final long LITTLE = 8 << 20;
 
     private static final long FIRST_PAUSE = 1_000_000_000L;
@@ -652,11 +658,42 @@ final class Keeper {
     private SyncBack.Result unpinLocked(LivePin pin) throws IOException {
         PinStrategy strategy = strategyOf(pin);
         SyncBack sync = syncOf(pin);
-        SyncBack.Result total = new SyncBack.Result(true, 0, 0, 0);
         boolean mounted = strategy.mounted(pin.record());
+        if (!mounted) {
+            replace(pin, sync);
+            checkLeft(pin, strategy);
+        }
+        for (int tries = QUIET_TRIES; ; tries--) {
+            Settled before = settle(pin, strategy, sync);
+            SyncBack.Result rest;
+            try (SyncBack.Last last = sync.begin(pin.record())) {
+                Optional<String> now = mounted ? sync.version(pin.record()) : Optional.empty();
+                if (tries > 1 && now.isPresent() && !now.equals(before.version())) {
+                    continue;
+                }
+                rest = unpin(pin, mounted, strategy, sync, last, before);
+                step(pin, pin.record().at(Pin.Step.DISCARDING));
+            }
+            discard(pin, strategy, sync);
+            return before.written().plus(rest);
+        }
+    }
+
+    /**
+     * What the checkpoints before an unmounting have done.
+     *
+     * @param version what is on disk; empty if that cannot be told
+     */
+    private record Settled(Optional<String> version, SyncBack.Result written) {}
+
+    /**
+     * Whoever opens a file while the rest is written has to wait, and does not find what is new:
+     * let it be little, and best nothing at all, for the daemon may die between the unmounting and
+     * the writing.
+     */
+    private Settled settle(LivePin pin, PinStrategy strategy, SyncBack sync) throws IOException {
+        SyncBack.Result total = new SyncBack.Result(true, 0, 0, 0);
         Optional<String> settled = Optional.empty();
-        // Whoever opens a file while the rest is written has to wait: let it be little, and best
-        // nothing at all, for the daemon may die between the unmounting and the writing.
         for (int round = 0; round < UNPIN_ROUNDS && strategy.mounted(pin.record()); round++) {
             Optional<String> before = sync.version(pin.record());
             SyncBack.Result live = checkpointLocked(pin);
@@ -669,26 +706,91 @@ final class Keeper {
                 break;
             }
         }
-        try (SyncBack.Last last = sync.begin(pin.record())) {
-            unmount(pin, strategy, sync, settled);
-            try {
-                SyncBack.Result rest = finish(pin, last);
-                total = total.plus(rest);
-                account(pin, rest);
-                recovered(pin);
-            } catch (UnfinishedException e) {
-                throw e;
-            } catch (IOException | RuntimeException e) {
-                // Left without a mount by an earlier daemon: nobody knows how far that one was.
-                if (mounted) {
-                    putBack(pin, strategy, e);
-                }
-                throw e;
+        return new Settled(settled, total);
+    }
+
+    private SyncBack.Result unpin(
+            LivePin pin,
+            boolean mounted,
+            PinStrategy strategy,
+            SyncBack sync,
+            SyncBack.Last last,
+            Settled before)
+            throws IOException {
+        unmount(pin, strategy, sync, before.version());
+        try {
+            SyncBack.Result rest = finish(pin, last);
+            account(pin, rest);
+            recovered(pin);
+            return rest;
+        } catch (UnfinishedException e) {
+            throw e;
+        } catch (IOException | RuntimeException e) {
+            // Left without a mount by an earlier daemon: nobody knows how far that one was.
+            if (mounted) {
+                putBack(pin, strategy, e);
             }
-            step(pin, pin.record().at(Pin.Step.DISCARDING));
+            throw e;
         }
-        discard(pin, strategy, sync);
-        return total;
+    }
+
+    /**
+     * As long as programs have files open in an overlay that is not mounted any more, what they
+     * write is in RAM alone: it is brought to disk again and again, and the RAM is kept.
+     */
+    private void checkLeft(LivePin pin, PinStrategy strategy) throws IOException {
+        pin.lingers = strategy.lingers(pin.record());
+        if (pin.lingers) {
+            checkpointLocked(pin);
+            throw new BusyException(
+                    pin
+                            + " is not mounted any more, but programs still have files of it open;"
+                            + " what they write is written to disk until they close them");
+        }
+    }
+
+    /** The directory on disk may be gone with the mount. */
+    private void replace(LivePin pin, SyncBack sync) throws IOException {
+        Pin there = sync.replaced(pin.record());
+        if (!there.equals(pin.record())) {
+            step(pin, there);
+        }
+    }
+
+    /** Looks for pins whose mounts others have taken away; called when any mount has changed. */
+    void lookForDetached() {
+        for (LivePin pin : pins) {
+            pin.lock.lock();
+            try {
+                if (!pin.gone()
+                        && pin.state() != LivePin.State.ORPHANED
+                        && pin.record().step() == Pin.Step.PINNED
+                        && !strategyOf(pin).mounted(pin.record())) {
+                    detached(pin);
+                }
+            } catch (IOException | RuntimeException e) {
+                log.error("cannot tell whether %s is still mounted: %s", pin, message(e));
+            } finally {
+                pin.lock.unlock();
+            }
+        }
+    }
+
+    private void detached(LivePin pin) throws IOException {
+        String what =
+                "was pinned, and its mount was taken away by others (unmounted, or its directory"
+                        + " renamed or removed in another mount namespace); what was in RAM is"
+                        + " written to disk, and the pin ends";
+        log.warn("%s %s", pin, what);
+        step(pin, pin.record().at(Pin.Step.UNMOUNTING));
+        pin.state(LivePin.State.BUSY, "its mount was taken away by others");
+        pin.nextUnpin = System.nanoTime();
+        sense.unpinned(pin);
+        try {
+            syncOf(pin).conflict(pin.record(), what);
+        } catch (IOException e) {
+            log.warn("cannot add that to the list of conflicts: %s", message(e));
+        }
     }
 
     /** Once more at once, where programs see a half-way state as long as it does not succeed. */
@@ -875,7 +977,16 @@ final class Keeper {
             return;
         }
         // Nothing covers the target any more, so what is in RAM can only go to disk.
+        if (record.step() != Pin.Step.DISCARDING && strategy.lingers(record)) {
+            step(pin, record.at(Pin.Step.UNMOUNTING));
+            pin.lingers = true;
+            pin.state(LivePin.State.BUSY, "its mount was taken away, and programs go on with it");
+            log.info("took over %s from an earlier daemon, without its mount", pin);
+            return;
+        }
         if (Leftovers.unwritten(record, sync)) {
+            replace(pin, sync);
+            record = pin.record();
             try (SyncBack.Last last = sync.begin(record)) {
                 account(pin, last.finish());
                 recovered(pin);

@@ -45,6 +45,9 @@ final class LivePin {
     /** Of the last failure, to tell it from another; empty if it can be written. */
     volatile String cause = "";
 
+    /** Others took its mount away, and programs go on with it. */
+    volatile boolean lingers;
+
     /** Failures or unrest in a row: pauses grow with it. */
     volatile int setbacks;
 

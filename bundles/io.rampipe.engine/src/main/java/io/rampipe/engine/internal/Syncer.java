@@ -3,6 +3,8 @@ package io.rampipe.engine.internal;
 import io.rampipe.api.BusyException;
 import io.rampipe.api.Pin;
 import io.rampipe.api.Units;
+import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.MountWatch;
 import java.io.IOException;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Supplier;
@@ -68,8 +70,19 @@ final class Syncer {
     }
 
     private void write() {
+        try (MountWatch mounts = new MountWatch()) {
+            write(mounts);
+        } catch (LinuxException e) {
+            log.error("nothing is written back: %s", e.getMessage());
+        }
+    }
+
+    private void write(MountWatch mounts) {
         while (!stopped) {
             try {
+                if (changed(mounts)) {
+                    keeper.lookForDetached();
+                }
                 if (keeper.thawDue()) {
                     thaw.run();
                 }
@@ -86,11 +99,23 @@ final class Syncer {
             } catch (RuntimeException e) {
                 log.error("writing back failed; it goes on in a second", e);
             }
+            if (stopped) {
+                // The call that wakes this thread may have woken it while it waited for a lock.
+                return;
+            }
             if (keeper.pins().isEmpty() && !keeper.frozen()) {
                 LockSupport.park(this);
             } else {
                 LockSupport.parkNanos(this, untilNext());
             }
+        }
+    }
+
+    private boolean changed(MountWatch mounts) {
+        try {
+            return mounts.changed();
+        } catch (LinuxException e) {
+            return true;
         }
     }
 
@@ -118,6 +143,8 @@ final class Syncer {
             if (unfinished) {
                 if (now - pin.nextUnpin >= 0) {
                     keeper.unpin(pin, "it was not finished before");
+                } else if (pin.lingers && now - pin.nextCheckpoint >= 0) {
+                    keeper.checkpoint(pin);
                 }
             } else if (pin.record().attributes().containsKey(Pin.BYPASSED)
                     && now - pin.nextUnpin >= 0) {

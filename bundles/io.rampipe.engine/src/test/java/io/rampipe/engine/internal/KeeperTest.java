@@ -60,6 +60,7 @@ class KeeperTest {
     private IOException unmountFails;
     private IOException finishFails;
     private int restless;
+    private Runnable atBegin = () -> {};
     private Optional<Pin> stray = Optional.empty();
     private Optional<String> version = Optional.of("1");
 
@@ -251,6 +252,30 @@ class KeeperTest {
         takeOver();
         assertEquals(List.of("begin", "finish", "close", "discard DISCARDING"), calls);
         assertTrue(records().isEmpty());
+    }
+
+    @Test
+    void whatChangesRightBeforeTheUnmountIsCheckpointedBefore() throws Exception {
+        LivePin pin = pin();
+        atBegin =
+                () -> {
+                    version = Optional.of("2");
+                    atBegin = () -> {};
+                };
+        keeper.unpin(pin, "test");
+        assertEquals(
+                List.of(
+                        "pin",
+                        "checkpoint PINNED",
+                        "begin",
+                        "close",
+                        "checkpoint PINNED",
+                        "begin",
+                        "unmount UNMOUNTING",
+                        "finish",
+                        "close",
+                        "discard DISCARDING"),
+                calls);
     }
 
     @Test
@@ -468,6 +493,7 @@ class KeeperTest {
         @Override
         public Last begin(Pin pin) {
             calls.add("begin");
+            atBegin.run();
             return new Last() {
                 @Override
                 public Result finish() throws IOException {

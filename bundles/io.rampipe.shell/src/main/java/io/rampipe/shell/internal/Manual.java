@@ -17,7 +17,8 @@ enum Manual {
               RATE      accesses a second
               SIZE      held in RAM
               UNSYNCED  would be lost now at a power cut, at most
-              OLDEST    age of the oldest change that is not on disk
+              OLDEST    no change is missing on disk that is older
+              EVERY     its checkpoint.interval
               SINCE     pinned for how long
             """),
     TOP(
@@ -52,6 +53,15 @@ enum Manual {
             """
             Returns when everything is on disk. Fails for a target that is being written to all
             the time, so that there is no moment at which a copy would be consistent.
+            """),
+    CONFLICTS(
+            Manual.DO_CONFLICTS,
+            "[--json]",
+            """
+            What others have changed on disk, past RamPipe, while it was pinned and changed in RAM:
+            both versions are kept, that from RAM as NAME.rampipe-conflict-ID beside the other.
+            Compare them, take what is right, and remove the copy: then it is not listed any more.
+            An entry without a copy is listed for a week.
             """),
     STATUS(Manual.DO_STATUS, "[--json]", ""),
     STRATEGIES(Manual.DO_STRATEGIES, "[--json]", ""),
@@ -95,6 +105,7 @@ enum Manual {
     static final String DO_PIN = "put a file or directory into RAM now";
     static final String DO_UNPIN = "write to disk what changed, and take it out of RAM";
     static final String DO_SYNC = "write to disk what changed; it stays in RAM";
+    static final String DO_CONFLICTS = "list what others changed behind RamPipe's back";
     static final String DO_STATUS = "show how the daemon is";
     static final String DO_STRATEGIES = "list event sources, estimators, pin and sync strategies";
     static final String DO_CONFIG = "show the configuration in force";

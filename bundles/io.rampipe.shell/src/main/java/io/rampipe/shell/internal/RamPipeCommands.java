@@ -14,6 +14,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.OptionalInt;
 import org.apache.felix.service.command.Descriptor;
 import org.osgi.framework.BundleContext;
 import org.osgi.framework.BundleException;
@@ -43,6 +44,7 @@ import org.osgi.service.log.LoggerFactory;
             "osgi.command.function=pin",
             "osgi.command.function=unpin",
             "osgi.command.function=sync",
+            "osgi.command.function=conflicts",
             "osgi.command.function=status",
             "osgi.command.function=strategies",
             "osgi.command.function=config",
@@ -187,6 +189,20 @@ public final class RamPipeCommands {
                                 path -> written(path, "synced", engine()::sync)));
     }
 
+    @Descriptor(Manual.DO_CONFLICTS)
+    public String conflicts(@Descriptor(ARGUMENTS) String[] args) throws CommandFailed {
+        return run(
+                Manual.CONFLICTS,
+                args,
+                arguments -> {
+                    arguments.noOperands();
+                    var all = engine().conflicts();
+                    return arguments.has("--json")
+                            ? Json.object(json -> json.list("conflicts", all, Reports::conflict))
+                            : Reports.conflicts(all, System.currentTimeMillis());
+                });
+    }
+
     @Descriptor(Manual.DO_STATUS)
     public String status(@Descriptor(ARGUMENTS) String[] args) throws CommandFailed {
         return run(
@@ -195,10 +211,20 @@ public final class RamPipeCommands {
                 arguments -> {
                     arguments.noOperands();
                     RamPipe.Status status = engine().status();
+                    OptionalInt conflicts = conflicts();
                     return arguments.has("--json")
-                            ? Json.object(json -> Reports.status(json, status))
-                            : Reports.status(status);
+                            ? Json.object(json -> Reports.status(json, status, conflicts))
+                            : Reports.status(status, conflicts);
                 });
+    }
+
+    /** Empty if they cannot be told; the command conflicts says why. */
+    private OptionalInt conflicts() throws CommandFailed {
+        try {
+            return OptionalInt.of(engine().conflicts().size());
+        } catch (IOException e) {
+            return OptionalInt.empty();
+        }
     }
 
     @Descriptor(Manual.DO_STRATEGIES)

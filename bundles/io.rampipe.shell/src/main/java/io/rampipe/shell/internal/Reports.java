@@ -1,5 +1,6 @@
 package io.rampipe.shell.internal;
 
+import io.rampipe.api.Conflict;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Printable;
 import io.rampipe.api.RamPipe.Explanation;
@@ -14,6 +15,7 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Locale;
+import java.util.OptionalInt;
 import java.util.stream.Collectors;
 
 /** What the engine tells, as text and as JSON. The JSON keys are stable; more may be added. */
@@ -36,6 +38,7 @@ final class Reports {
                         ">SIZE",
                         ">UNSYNCED",
                         ">OLDEST",
+                        ">EVERY",
                         ">SINCE",
                         "TARGET");
         long size = 0;
@@ -49,6 +52,7 @@ final class Reports {
                     Human.size(pin.size()),
                     Human.size(pin.dirtyBytes()),
                     Human.age(pin.oldestDirty(), now),
+                    Units.duration(Duration.ofMillis(pin.interval())),
                     Human.age(pin.since(), now),
                     Human.target(pin.target()));
             table.note(pin.problem());
@@ -78,6 +82,7 @@ final class Reports {
                 .moment("since", pin.since())
                 .moment("oldest_unsynced", pin.oldestDirty())
                 .moment("last_sync", pin.lastSync())
+                .put("interval", pin.interval())
                 .put("problem", pin.problem());
     }
 
@@ -155,7 +160,7 @@ final class Reports {
                 .texts("reasons", why.reasons());
     }
 
-    static String status(Status s) {
+    static String status(Status s, OptionalInt conflicts) {
         Table table = new Table("", "");
         table.row(
                 "  events",
@@ -200,13 +205,19 @@ final class Reports {
         out.append(", ").append(Printable.of(s.state()));
         out.append(", up for ").append(Units.duration(Duration.ofMillis(s.uptimeMillis())));
         out.append('\n').append(table.toString().stripTrailing());
+        if (conflicts.isEmpty()) {
+            out.append("\n! conflicts cannot be listed: see rampipe conflicts");
+        } else if (conflicts.getAsInt() > 0) {
+            out.append("\n! ").append(Human.count(conflicts.getAsInt(), "conflict"));
+            out.append(": see rampipe conflicts");
+        }
         for (String problem : s.problems()) {
             out.append("\n! ").append(Printable.of(problem));
         }
         return out.toString();
     }
 
-    static void status(Json json, Status s) throws IOException {
+    static void status(Json json, Status s, OptionalInt conflicts) throws IOException {
         json.put("version", s.version())
                 .put("state", s.state())
                 .texts("problems", s.problems())
@@ -226,6 +237,35 @@ final class Reports {
                 .put("written", s.written())
                 .put("pins", s.pins())
                 .put("unsynced_bytes", s.dirtyBytes());
+        if (conflicts.isPresent()) {
+            json.put("conflicts", conflicts.getAsInt());
+        }
+    }
+
+    /**
+     * @param now epoch milliseconds
+     */
+    static String conflicts(List<Conflict> conflicts, long now) {
+        if (conflicts.isEmpty()) {
+            return "There are no conflicts.";
+        }
+        Table table = new Table(">AGO", "PATH");
+        for (Conflict c : conflicts) {
+            table.row(Human.age(c.when(), now), c.path().toString());
+            table.note(c.what() + (c.copy().isEmpty() ? "" : " " + c.copy().name()));
+        }
+        return table.toString().stripTrailing();
+    }
+
+    static void conflict(Json json, Conflict c) throws IOException {
+        json.put("path", c.path());
+        if (!c.copy().isEmpty()) {
+            json.put("copy", c.copy());
+        }
+        json.put("target", c.target())
+                .put("pin", c.pin())
+                .moment("when", c.when())
+                .put("what", c.what());
     }
 
     static String strategies(List<StrategyStatus> strategies) {

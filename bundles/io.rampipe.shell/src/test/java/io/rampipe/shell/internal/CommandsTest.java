@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.gson.JsonObject;
 import com.google.gson.JsonParser;
+import io.rampipe.api.Conflict;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Settings;
 import java.io.ByteArrayOutputStream;
@@ -108,7 +109,7 @@ class CommandsTest {
         String[] lines = run("rampipe:pins").split("\n");
         assertTrue(
                 lines[0].matches(
-                        "STATE +BY +STRATEGY +RATE +SIZE +UNSYNCED +OLDEST +SINCE +TARGET"));
+                        "STATE +BY +STRATEGY +RATE +SIZE +UNSYNCED +OLDEST +EVERY +SINCE +TARGET"));
         assertTrue(
                 lines[1].matches(
                         "pinned +rate +overlayfs +12.3 +5.0 MiB +4.0 KiB +- +\\d+ d \\d+ h +/home/u/.config/browser/"),
@@ -301,6 +302,32 @@ class CommandsTest {
                 pin     overlayfs  yes        2  c 0.1.0""",
                 run("rampipe:strategies"));
         assertEquals(2, json("rampipe:strategies --json").getAsJsonArray("strategies").size());
+    }
+
+    @Test
+    void conflictsAreListed() throws Exception {
+        assertEquals("There are no conflicts.", run("rampipe:conflicts"));
+        assertEquals(0, json("rampipe:conflicts --json").getAsJsonArray("conflicts").size());
+        engine.conflicts.add(
+                new Conflict(
+                        "p1",
+                        FilePath.of("/t"),
+                        FilePath.of("/t/a"),
+                        FilePath.of("/t/a.rampipe-conflict-p1"),
+                        System.currentTimeMillis() - 120_000,
+                        "was changed on disk by others; the version in RAM is kept as"));
+        String text = run("rampipe:conflicts");
+        assertTrue(text.contains("/t/a\n"), text);
+        assertTrue(text.contains("is kept as a.rampipe-conflict-p1"), text);
+        assertEquals(
+                "/t/a.rampipe-conflict-p1",
+                json("rampipe:conflicts --json")
+                        .getAsJsonArray("conflicts")
+                        .get(0)
+                        .getAsJsonObject()
+                        .get("copy")
+                        .getAsString());
+        assertEquals(1, json("rampipe:status --json").get("conflicts").getAsInt());
     }
 
     @Test

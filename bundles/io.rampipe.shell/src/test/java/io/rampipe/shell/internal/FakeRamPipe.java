@@ -1,6 +1,7 @@
 package io.rampipe.shell.internal;
 
 import io.rampipe.api.BusyException;
+import io.rampipe.api.Conflict;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.RamPipe;
 import io.rampipe.api.Refusal;
@@ -19,6 +20,7 @@ import java.util.Map;
 final class FakeRamPipe implements RamPipe {
     final Map<FilePath, PinStatus> pins = new LinkedHashMap<>();
     final List<String> calls = new ArrayList<>();
+    final List<Conflict> conflicts = new ArrayList<>();
     final Map<FilePath, String> left = new LinkedHashMap<>();
 
     void add(FilePath path, String problem) {
@@ -37,6 +39,7 @@ final class FakeRamPipe implements RamPipe {
                         1,
                         0,
                         0,
+                        10_000,
                         problem));
     }
 
@@ -127,6 +130,11 @@ final class FakeRamPipe implements RamPipe {
                 4096,
                 3_600_000,
                 "0.1.0");
+    }
+
+    @Override
+    public List<Conflict> conflicts() {
+        return conflicts;
     }
 
     @Override

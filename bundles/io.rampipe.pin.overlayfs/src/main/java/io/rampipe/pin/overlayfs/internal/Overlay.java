@@ -129,6 +129,36 @@ final class Overlay {
                 last);
     }
 
+    /**
+     * Whether any overlay has the pin's upper layer, be it one that is mounted nowhere any more,
+     * but in use. The kernel gives an upper layer to one overlay at a time (with {@code index=on}:
+     * {@code Documentation/filesystems/overlayfs.rst}, "Sharing and copying layers"); it looks at
+     * that before it looks at the work directory, which cannot be the upper one, so that nothing is
+     * ever mounted here.
+     */
+    static boolean uses(Pin pin) throws IOException {
+        try (Fd upper = At.openNoLinks(pin.path(Pin.UPPER), At.O_PATH | At.O_DIRECTORY);
+                NewMount mount = NewMount.of("overlay")) {
+            mount.option("source", source(pin.id()))
+                    .option("index", FilePath.of("on"))
+                    .option("lowerdir", upper.magicPath())
+                    .option("upperdir", upper.magicPath())
+                    .option("workdir", upper.magicPath())
+                    .create(0)
+                    .close();
+            throw new IOException(
+                    "the kernel took " + upper + " as upper layer and work directory");
+        } catch (LinuxException e) {
+            if (e.is(Errno.EBUSY)) {
+                return true;
+            }
+            if (e.is(Errno.EINVAL, Errno.ELOOP, Errno.ENOENT)) {
+                return false;
+            }
+            throw e;
+        }
+    }
+
     /** A path that people understand in mountinfo, unless overlayfs would misunderstand it. */
     private static FilePath shown(FilePath path, Fd fd) {
         return path.raw().matches("[^,:\\\\]*") ? path : fd.magicPath();

@@ -126,6 +126,19 @@ public final class OverlayStrategy implements PinStrategy {
     }
 
     @Override
+    public boolean lingers(Pin pin) throws IOException {
+        Optional<MountInfo> hidden = Overlay.hidden(pin);
+        if (hidden.isPresent()) {
+            try {
+                Overlay.unmount(pin, hidden.get());
+            } catch (BusyException e) {
+                return true;
+            }
+        }
+        return Overlay.over(pin).isPresent() || Overlay.uses(pin);
+    }
+
+    @Override
     public void discard(Pin pin) throws IOException {
         if (Overlay.over(pin).isPresent()) {
             throw new BusyException(

@@ -7,6 +7,7 @@ import io.rampipe.linux.Fd;
 import io.rampipe.linux.Io;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
+import io.rampipe.sync.journal.internal.Drift.Found;
 import io.rampipe.sync.journal.internal.LogRecord.Data;
 import io.rampipe.sync.journal.internal.LogRecord.Detach;
 import io.rampipe.sync.journal.internal.LogRecord.Directory;
@@ -40,6 +41,7 @@ final class Applier implements AutoCloseable {
     private static final int MOST_FSYNCS = 16;
 
     private static final int MOST_OPEN = 64;
+    private static final FilePath NO_NAME = FilePath.of("");
 
     /** No path that the kernel takes is longer: 4096 bytes. */
     private static final int MOST_NESTED = 2048;
@@ -49,7 +51,6 @@ final class Applier implements AutoCloseable {
     private final LowerFiles lower;
     private final LogContents log;
     private final Steps steps;
-    private final String conflictSuffix;
 
     private final Map<Integer, Fd> open =
             new LinkedHashMap<>(MOST_OPEN, 0.75f, true) {
@@ -71,7 +72,11 @@ final class Applier implements AutoCloseable {
     private final Set<Long> known = new HashSet<>();
     private final Map<Integer, List<PlaceFile>> placed = new HashMap<>();
     private final Set<Integer> lost = new LinkedHashSet<>();
-    private final List<String> conflicts = new ArrayList<>();
+    private final List<Beside> beside = new ArrayList<>();
+    private final List<Remove> removals = new ArrayList<>();
+    private final Set<Integer> attributed = new LinkedHashSet<>();
+    private final Map<Integer, LogRecord.Was> expected = new HashMap<>();
+    private final Teller teller;
     private final Set<Integer> changedDirectories = new LinkedHashSet<>();
     private final Set<Integer> changedFiles = new LinkedHashSet<>();
     private boolean syncAll;
@@ -80,17 +85,27 @@ final class Applier implements AutoCloseable {
     private boolean moving;
     private int currentFile = LogRecord.NONE;
     private Opened current;
+    private Fd upper;
+    private boolean skipped;
+    private final Set<Integer> heldBack = new HashSet<>();
 
     /**
      * @param staging the pin's staging directory
+     * @param teller is told of conflicts
      */
-    Applier(Disk.Place place, Fd staging, LowerFiles lower, LogContents log, Steps steps) {
+    Applier(
+            Disk.Place place,
+            Fd staging,
+            LowerFiles lower,
+            LogContents log,
+            Teller teller,
+            Steps steps) {
         this.place = place;
         this.staging = staging;
         this.lower = lower;
         this.log = log;
+        this.teller = teller;
         this.steps = steps;
-        this.conflictSuffix = ".rampipe-conflict-" + log.header().pin();
         log.directories().values().forEach(d -> known.add(d.inode()));
         log.files().values().forEach(f -> known.add(f.inode()));
     }
@@ -134,6 +149,67 @@ final class Applier implements AutoCloseable {
         makeDurable();
     }
 
+    /**
+     * New names are put only where the upper layer has them still: overlayfs leaves a whiteout only
+     * where there is something below, so what a program has deleted meanwhile would come into sight
+     * again (ovl_lower_positive in fs/overlayfs/namei.c).
+     *
+     * @param root of the upper layer
+     */
+    void onlyWhatIsStillIn(Fd root) {
+        upper = root;
+    }
+
+    /** Whether names were left out because programs have deleted them: the log must stay. */
+    boolean skipped() {
+        return skipped;
+    }
+
+    private boolean isGone(int directory, FilePath name) throws IOException {
+        if (upper == null) {
+            return false;
+        }
+        FilePath path = null;
+        for (int id = directory, n = 0; id != LogRecord.ROOT; n++) {
+            Directory d = log.directories().get(id);
+            if (d == null || d.newParent() == LogRecord.NONE || n > MOST_NESTED) {
+                return true;
+            }
+            path = path == null ? d.newName() : d.newName().resolve(path);
+            id = d.newParent();
+        }
+        if (path == null) {
+            return inode(upper, name) == 0;
+        }
+        try (Fd dir = At.openBeneathSameMount(upper, path, At.O_PATH | At.O_DIRECTORY, 0)) {
+            return inode(dir, name) == 0;
+        } catch (LinuxException e) {
+            if (e.is(Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP)) {
+                return true;
+            }
+            throw e;
+        }
+    }
+
+    /**
+     * Puts something under a new name, unless it is gone from the upper layer. It may go in the
+     * instant between looking and putting; then it is taken back at once.
+     *
+     * @return whether it is there now
+     */
+    private boolean placeNew(FilePath staged, Fd dir, int directory, FilePath name)
+            throws IOException {
+        if (!isGone(directory, name)) {
+            At.renameNoReplace(staging, staged, dir, name);
+            if (!isGone(directory, name)) {
+                return true;
+            }
+            At.renameNoReplace(dir, name, staging, staged);
+        }
+        skipped = true;
+        return false;
+    }
+
     private void freeReserve() throws IOException {
         FilePath reserve = FilePath.of(Staged.prefix(log.header().sequence()) + Staged.RESERVE);
         if (inode(staging, reserve) != 0) {
@@ -142,14 +218,45 @@ final class Applier implements AutoCloseable {
         }
     }
 
-    /** What was not done because others changed the disk; for people. */
-    List<String> conflicts() {
-        return conflicts;
+    /** What is to be changed in place must still be like this; for a log applied the first time. */
+    void expect(Map<Integer, LogRecord.Was> files) {
+        expected.putAll(files);
+    }
+
+    /** Told of what is not done because others changed the disk, before anything is put beside. */
+    @FunctionalInterface
+    interface Teller {
+        void tell(Found conflict) throws IOException;
     }
 
     /** Files that were to be changed in place and are not there any more. */
     Set<Integer> lost() {
         return lost;
+    }
+
+    /** A name under which something was put because its own was taken. */
+    record Beside(int directory, FilePath name) {}
+
+    List<Beside> beside() {
+        return beside;
+    }
+
+    /** What was asked for so far, done or not. */
+    List<PlaceFile> placements() {
+        return placed.values().stream().flatMap(List::stream).toList();
+    }
+
+    List<Remove> removals() {
+        return removals;
+    }
+
+    /** Directories that were given attributes. */
+    Set<Integer> attributed() {
+        return attributed;
+    }
+
+    Fd staging() {
+        return staging;
     }
 
     /**
@@ -255,6 +362,9 @@ final class Applier implements AutoCloseable {
             return current;
         }
         closeCurrent();
+        if (lost.contains(id)) {
+            return null;
+        }
         File f = log.files().get(id);
         Fd dir = f.staged().isEmpty() ? directory(f.home()) : staging;
         FilePath name = f.staged().isEmpty() ? f.homeName() : f.staged();
@@ -262,6 +372,11 @@ final class Applier implements AutoCloseable {
                 dir == null
                         ? Optional.empty()
                         : lower.open(dir, name, f.inode(), place.stat().mount(), true);
+        LogRecord.Was was = expected.remove(id);
+        if (found.isPresent() && was != null && !was.is(Stat.of(found.get().fd()))) {
+            found.get().close();
+            found = Optional.empty();
+        }
         if (found.isEmpty()) {
             lose(f);
             return null;
@@ -280,11 +395,28 @@ final class Applier implements AutoCloseable {
     }
 
     private void lose(File f) {
-        if (lost.add(f.id())) {
-            conflicts.add(
-                    (f.staged().isEmpty() ? f.homeName() : f.staged())
-                            + " was replaced or removed on disk; what is there now was not touched");
+        lost.add(f.id());
+    }
+
+    /** What is to be told of a lost file whose new version is not kept beside. */
+    Found loss(File f) {
+        return new Found(
+                f.staged().isEmpty() ? path(f.home(), f.homeName()) : f.staged(),
+                NO_NAME,
+                "was changed or removed on disk by others; what is there now was not touched");
+    }
+
+    /** Where the name is meant to be, below the target. */
+    private FilePath path(int directory, FilePath name) {
+        FilePath path = name;
+        int id = directory;
+        for (int i = 0; id > LogRecord.ROOT && i <= log.directories().size(); i++) {
+            Directory d = log.directories().get(id);
+            boolean placed = d.newParent() != LogRecord.NONE;
+            path = (placed ? d.newName() : d.oldName()).resolve(path);
+            id = placed ? d.newParent() : d.oldParent();
         }
+        return path;
     }
 
     // Data
@@ -339,8 +471,11 @@ final class Applier implements AutoCloseable {
         }
         Fd from = directory(d.oldParent());
         if (from == null || inode(from, d.oldName()) != d.inode()) {
-            conflicts.add(
-                    "the directory " + d.oldName() + " was moved or removed on disk by others");
+            teller.tell(
+                    new Found(
+                            path(d.oldParent(), d.oldName()),
+                            NO_NAME,
+                            "is a directory that was moved or removed on disk by others"));
             return;
         }
         steps.before("rename a directory out");
@@ -350,6 +485,7 @@ final class Applier implements AutoCloseable {
 
     private void remove(Remove r) throws IOException {
         int number = removed++;
+        removals.add(r);
         Fd dir = directory(r.directory());
         if (dir == null) {
             return;
@@ -361,7 +497,11 @@ final class Applier implements AutoCloseable {
         }
         // The number alone may belong to a new file already.
         if (now != r.inode() || !isStill(dir, r)) {
-            conflicts.add(r.name() + " was replaced on disk by others and was not removed");
+            teller.tell(
+                    new Found(
+                            path(r.directory(), r.name()),
+                            NO_NAME,
+                            "was removed in RAM, but changed on disk by others, and stays"));
             return;
         }
         try {
@@ -397,7 +537,7 @@ final class Applier implements AutoCloseable {
         if (dir == null) {
             if (inode(staging, d.staged()) == d.inode()) {
                 steps.before("rename a directory in elsewhere");
-                placeBeside(d.staged(), place.directory(), d.newName());
+                placeBeside(d.staged(), LogRecord.ROOT, d.newName());
             }
             return;
         }
@@ -407,30 +547,36 @@ final class Applier implements AutoCloseable {
         }
         steps.before("rename a directory in");
         if (now == 0) {
-            At.renameNoReplace(staging, d.staged(), dir, d.newName());
+            placeNew(d.staged(), dir, d.newParent(), d.newName());
         } else {
-            placeBeside(d.staged(), dir, d.newName());
+            placeBeside(d.staged(), d.newParent(), d.newName());
         }
     }
 
     private void place(PlaceFile r) throws IOException {
-        placed.computeIfAbsent(r.file(), k -> new ArrayList<>(1)).add(r);
         File f = log.files().get(r.file());
         changedDirectories.add(r.directory());
         Fd dir = directory(r.directory());
         if (dir == null) {
             if (inode(staging, f.staged()) == f.inode()) {
                 steps.before("rename a new file in elsewhere");
-                placeBeside(f.staged(), place.directory(), r.name());
+                placeBeside(f.staged(), LogRecord.ROOT, r.name());
             }
+            placed.computeIfAbsent(r.file(), k -> new ArrayList<>(1)).add(r);
             return;
         }
         long now = inode(dir, r.name());
+        if (now == 0 && isGone(r.directory(), r.name())) {
+            skipped = true;
+            heldBack.add(r.file());
+            return;
+        }
+        placed.computeIfAbsent(r.file(), k -> new ArrayList<>(1)).add(r);
         if (now == f.inode() || inode(staging, f.staged()) != f.inode()) {
             return;
         }
         FilePath from = f.staged();
-        if (!r.last()) {
+        if (!r.last() || heldBack.contains(r.file())) {
             from = FilePath.ofRaw(f.staged().raw() + "l");
             if (inode(staging, from) == 0) {
                 steps.before("link");
@@ -439,14 +585,17 @@ final class Applier implements AutoCloseable {
         }
         if (now == 0) {
             steps.before("rename a new file in");
-            At.renameNoReplace(staging, from, dir, r.name());
+            if (!placeNew(from, dir, r.directory(), r.name())) {
+                placed.get(r.file()).remove(r);
+                heldBack.add(r.file());
+            }
         } else if (known.contains(now)
                 || now == r.expected() && r.was().is(Stat.at(dir, r.name()))) {
             steps.before("rename a new file over");
             At.rename(staging, from, dir, r.name());
         } else {
             steps.before("rename a new file in beside");
-            placeBeside(from, dir, r.name());
+            placeBeside(from, r.directory(), r.name());
         }
     }
 
@@ -454,19 +603,26 @@ final class Applier implements AutoCloseable {
      * Others put something where this was to go, or took the directory away: both are kept.
      *
      * @param from name in the staging directory
-     * @param dir where it was to go, or the target's own directory
+     * @param directory where it was to go; if that is gone, the target's own directory
      */
-    void placeBeside(FilePath from, Fd dir, FilePath name) throws IOException {
+    void placeBeside(FilePath from, int directory, FilePath name) throws IOException {
+        Fd dir = directory(directory);
+        int there = dir == null ? LogRecord.ROOT : directory;
         for (int i = 1; ; i++) {
-            FilePath beside = conflictName(name, i);
+            FilePath copy = Drift.conflictName(log.header().pin(), name, i);
+            if (inode(directory(there), copy) != 0) {
+                continue;
+            }
+            teller.tell(
+                    new Found(
+                            path(directory, name),
+                            path(there, copy),
+                            "was changed, or its directory taken away, on disk by others;"
+                                    + " the version from RAM is kept as"));
             try {
-                At.renameNoReplace(staging, from, dir, beside);
+                At.renameNoReplace(staging, from, directory(there), copy);
                 syncAll = true;
-                conflicts.add(
-                        name
-                                + " was replaced, or its directory taken away, on disk by others;"
-                                + " the version from RAM is kept as "
-                                + beside);
+                beside.add(new Beside(there, copy));
                 return;
             } catch (LinuxException e) {
                 if (!e.is(Errno.EEXIST)) {
@@ -474,14 +630,6 @@ final class Applier implements AutoCloseable {
                 }
             }
         }
-    }
-
-    /** The name under which the version in RAM is kept beside the one on disk. */
-    private FilePath conflictName(FilePath name, int number) {
-        String suffix = conflictSuffix + (number == 1 ? "" : "-" + number);
-        String raw = name.raw();
-        return FilePath.ofRaw(
-                raw.substring(0, Math.min(raw.length(), 255 - suffix.length())) + suffix);
     }
 
     // Attributes
@@ -514,9 +662,11 @@ final class Applier implements AutoCloseable {
         }
         try (Fd fd = At.open(dir, name, At.O_PATH | At.O_NOFOLLOW, 0)) {
             Stat stat = Stat.of(fd);
+            LogRecord.Was was = expected.remove(f.id());
             if (stat.inode() != f.inode()
                     || stat.device() != place.stat().device()
-                    || stat.type() != f.type()) {
+                    || stat.type() != f.type()
+                    || was != null && !was.is(stat)) {
                 lose(f);
                 return;
             }
@@ -535,6 +685,7 @@ final class Applier implements AutoCloseable {
         if (dir != null) {
             r.attributes().give(dir, steps);
             changedDirectories.add(r.directory());
+            attributed.add(r.directory());
         }
     }
 

@@ -11,6 +11,7 @@ import io.rampipe.linux.MountInfo;
 import io.rampipe.linux.Mounts;
 import io.rampipe.linux.Stat;
 import java.io.IOException;
+import java.nio.file.NoSuchFileException;
 import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
@@ -63,7 +64,8 @@ final class Disk implements AutoCloseable {
     Place find(Identity identity) throws IOException {
         Fd fd = directory(identity);
         if (fd == null) {
-            throw new IOException(identity.path() + " is not on the disk any more");
+            throw new NoSuchFileException(
+                    identity.path().toString(), null, "it is not on the disk any more");
         }
         Stat found = Stat.of(fd);
         if (!identity.is(found) || found.mount() != stat.mount()) {
@@ -131,13 +133,77 @@ final class Disk implements AutoCloseable {
                         + ") is not to be found on disk; if its disk is not mounted, mount it");
     }
 
+    /**
+     * Where the directory above a target is, if the target's own is gone for sure: its disk is
+     * mounted, and knows it neither by its handle nor by its path.
+     *
+     * @return null if it is there, or if that is not known
+     */
+    static Place findParent(Identity identity, Steps steps) throws IOException {
+        Place parent = null;
+        for (MountInfo mount : mounts(identity.device())) {
+            Disk disk = open(mount, steps);
+            if (disk == null) {
+                continue;
+            }
+            Fd above = null;
+            try {
+                Fd directory = disk.directory(identity);
+                if (directory != null) {
+                    boolean there =
+                            identity.is(Stat.of(directory)) && Stat.of(directory).links() > 0;
+                    directory.close();
+                    if (there) {
+                        if (parent != null) {
+                            parent.close();
+                        }
+                        return null;
+                    }
+                }
+                FilePath path = identity.path().parent();
+                if (parent == null && disk.shown.contains(path) && !path.equals(identity.path())) {
+                    above = disk.beneath(disk.shown.relativize(path));
+                    if (above != null
+                            && Stat.deviceText(Stat.of(above).device()).equals(identity.device())) {
+                        parent = new Place(disk, above, Stat.of(above), true);
+                        above = null;
+                        disk = null;
+                    }
+                }
+            } finally {
+                if (above != null) {
+                    above.close();
+                }
+                if (disk != null) {
+                    disk.close();
+                }
+            }
+        }
+        return parent;
+    }
+
+    private Fd beneath(FilePath path) throws IOException {
+        try {
+            return At.openBeneathSameMount(
+                    root, path.isEmpty() ? SELF : path, At.O_RDONLY | At.O_DIRECTORY, 0);
+        } catch (LinuxException e) {
+            if (e.is(Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP, Errno.EXDEV)) {
+                return null;
+            }
+            throw e;
+        }
+    }
+
     /** One disk for each mount of the device of a directory that has a home; the best first. */
     static List<Disk> withHome(FilePath directory, Steps steps) throws IOException {
-        List<Disk> found = new ArrayList<>();
-        String device;
         try (Fd fd = At.open(directory, At.O_PATH | At.O_DIRECTORY)) {
-            device = Stat.deviceText(Stat.of(fd).device());
+            return withHome(Stat.deviceText(Stat.of(fd).device()), steps);
         }
+    }
+
+    /** One disk for each mount of a device that has a home; the best first. */
+    static List<Disk> withHome(String device, Steps steps) throws IOException {
+        List<Disk> found = new ArrayList<>();
         try {
             for (MountInfo mount : mounts(device)) {
                 Disk disk = open(mount, steps);

@@ -1,22 +1,34 @@
 package io.rampipe.sync.journal.internal;
 
+import io.rampipe.api.Conflict;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Names;
 import io.rampipe.api.Pin;
 import io.rampipe.api.SyncBack;
+import io.rampipe.api.Target;
+import io.rampipe.linux.At;
+import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
+import io.rampipe.linux.FileHandle;
+import io.rampipe.linux.Io;
+import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
 import io.rampipe.linux.StatFs;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.Collection;
+import java.util.HashSet;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
 import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
@@ -35,6 +47,8 @@ public final class JournalSyncBack implements SyncBack {
     /** How long to wait before each further attempt at a copy during which nothing changes. */
     private static final int[] PAUSES_IN_MS = {0, 20, 60, 120};
 
+    private static final int LITTLE_WHILE_IN_MS = 5;
+
     /** Coarse change times have the granularity of the timer interrupt: at most 10 ms. */
     private static final long COARSE_NANOS = 20_000_000;
 
@@ -45,9 +59,16 @@ public final class JournalSyncBack implements SyncBack {
     private final boolean fineKernel;
     private final long[] key = BlockHash.key();
     private final Map<String, State> states = new ConcurrentHashMap<>();
+    private final ConflictList conflicts = new ConflictList();
 
-    /** Of one pin. Guarded by itself. */
+    /** Of one pin. Guarded by its lock. */
     private static final class State {
+        final ReentrantLock lock = new ReentrantLock();
+        volatile Dirty dirty = new Dirty(0, 0, 0);
+
+        /** When the last checkpoint began, epoch milliseconds; 0 if that is not known. */
+        long moment;
+
         final Memory memory = new Memory();
         final Writers writers = new Writers();
         boolean wasMapped;
@@ -91,7 +112,9 @@ public final class JournalSyncBack implements SyncBack {
     @Override
     public Result checkpoint(Pin pin, Allowance allowance) throws IOException {
         State state = state(pin);
-        synchronized (state) {
+        state.lock.lock();
+        try {
+            state.dirty = look(pin, state);
             boolean mayHold = !allowance.freeze().isZero();
             try (UpperLayer upper = UpperLayer.of(pin);
                     Capture capture = new Capture(state.memory, key, allowance.memory())) {
@@ -116,6 +139,8 @@ public final class JournalSyncBack implements SyncBack {
                                 .checkpoint(hold -> held(pin, state, upper, capture, hold))
                         : Result.NOT_AT_REST;
             }
+        } finally {
+            state.lock.unlock();
         }
     }
 
@@ -129,6 +154,7 @@ public final class JournalSyncBack implements SyncBack {
 
     private Result attempt(Pin pin, State state, UpperLayer upper, Capture capture)
             throws IOException {
+        long moment = System.currentTimeMillis();
         Sync.Clean clean = clean(upper);
         Digest now = upper.digest();
         if (now.newest() >= clean.settled()) {
@@ -137,7 +163,15 @@ public final class JournalSyncBack implements SyncBack {
         Digest last = state.memory.last();
         // What is mapped since then shows in the times, with the first write at the latest.
         if (!state.wasMapped && last != null && now.sameAs(last)) {
+            state.moment = moment;
             return new Result(true, 0, 0, 0);
+        }
+        if (state.restless) {
+            // Looking at all processes is dear; most likely it has not come to rest.
+            pause(LITTLE_WHILE_IN_MS);
+            if (!upper.digest().sameAs(now)) {
+                return Result.NOT_AT_REST;
+            }
         }
         Set<Long> mapped = MappedFiles.of(pin.id()).inodes();
         if (!upper.digest().sameAs(now)) {
@@ -154,6 +188,7 @@ public final class JournalSyncBack implements SyncBack {
             Set<Long> mapped,
             Sync.Hold hold)
             throws IOException {
+        long moment = System.currentTimeMillis();
         state.wasMapped = !mapped.isEmpty();
         Result result = run(pin, upper, state.memory, capture, null, mapped, true, hold);
         Set<Long> mappedSince = MappedFiles.of(pin.id()).inodes();
@@ -162,6 +197,7 @@ public final class JournalSyncBack implements SyncBack {
             state.memory.forgetAll();
             state.wasMapped = true;
         }
+        state.moment = moment;
         return result;
     }
 
@@ -175,7 +211,8 @@ public final class JournalSyncBack implements SyncBack {
             boolean mounted,
             Sync.Hold hold)
             throws IOException {
-        Sync sync = new Sync(pin, upper, memory, held, capture, () -> clean(upper), steps);
+        Sync sync =
+                new Sync(pin, upper, memory, held, conflicts, capture, () -> clean(upper), steps);
         try {
             return sync.run(mapped, mounted, hold);
         } catch (MovingException e) {
@@ -222,8 +259,11 @@ public final class JournalSyncBack implements SyncBack {
     @Override
     public Last begin(Pin pin) throws IOException {
         State state = state(pin);
-        synchronized (state) {
+        state.lock.lock();
+        try {
             return LastSync.begin(this, pin, state.memory, steps);
+        } finally {
+            state.lock.unlock();
         }
     }
 
@@ -233,50 +273,66 @@ public final class JournalSyncBack implements SyncBack {
      */
     Result finish(Pin pin, UpperLayer upper, LowerFiles held) throws IOException {
         State state = state(pin);
-        synchronized (state) {
+        state.lock.lock();
+        try {
             long room = Allowance.NO_FREEZE.memory();
             try (Capture capture = new Capture(state.memory, key, room)) {
                 Result result = run(pin, upper, state.memory, capture, held, Set.of(), false, null);
                 state.memory.forgetAll();
                 return result;
             }
+        } finally {
+            state.lock.unlock();
         }
     }
 
     @Override
     public Dirty dirty(Pin pin) throws IOException {
         State state = state(pin);
-        synchronized (state) {
-            int[] files = {0};
-            long[] bytes = {0};
-            long[] oldest = {Long.MAX_VALUE};
-            boolean[] known = {false};
-            try (UpperLayer upper = UpperLayer.of(pin)) {
-                Digest last = state.memory.last();
-                if (last != null && upper.digest().sameAs(last)) {
-                    return new Dirty(0, 0, 0);
-                }
-                upper.visit(
-                        (parent, dir, name, s) -> {
-                            Memory.Entry e = state.memory.get(s.inode());
-                            boolean isClean = e != null && e.matches(s);
-                            if (s.isDirectory()) {
-                                known[0] = isClean;
-                            } else if (s.type() == Stat.CHARACTER && s.deviceNumber() == 0) {
-                                // All whiteouts may be one file; their directory tells.
-                                isClean = known[0];
-                            }
-                            if (!isClean && !(name.isEmpty() && !upper.wholeDirectory())) {
-                                files[0]++;
-                                bytes[0] += s.isRegular() ? s.size() : 0;
-                                oldest[0] = Math.min(oldest[0], Digest.change(s) / 1_000_000);
-                            }
-                        });
-            } catch (MovingException e) {
-                // What has been seen will do.
-            }
-            return new Dirty(files[0], bytes[0], files[0] == 0 ? 0 : oldest[0]);
+        if (!state.lock.tryLock()) {
+            // It is being written just now, and the disk may be slow: what was known before that.
+            return state.dirty;
         }
+        try {
+            state.dirty = look(pin, state);
+            return state.dirty;
+        } finally {
+            state.lock.unlock();
+        }
+    }
+
+    private static Dirty look(Pin pin, State state) throws IOException {
+        int[] files = {0};
+        long[] bytes = {0};
+        long[] oldest = {Long.MAX_VALUE};
+        boolean[] known = {false};
+        try (UpperLayer upper = UpperLayer.of(pin)) {
+            Digest last = state.memory.last();
+            if (last != null && upper.digest().sameAs(last)) {
+                return new Dirty(0, 0, 0);
+            }
+            upper.visit(
+                    (parent, dir, name, s) -> {
+                        Memory.Entry e = state.memory.get(s.inode());
+                        boolean isClean = e != null && e.matches(s);
+                        if (s.isDirectory()) {
+                            known[0] = isClean;
+                        } else if (s.type() == Stat.CHARACTER && s.deviceNumber() == 0) {
+                            // All whiteouts may be one file; their directory tells.
+                            isClean = known[0];
+                        }
+                        if (!isClean && !(name.isEmpty() && !upper.wholeDirectory())) {
+                            files[0]++;
+                            bytes[0] += s.isRegular() ? s.size() : 0;
+                            oldest[0] = Math.min(oldest[0], Digest.change(s) / 1_000_000);
+                        }
+                    });
+        } catch (MovingException e) {
+            // What has been seen will do.
+        }
+        // A file that changed now may have changed before, but not before the last checkpoint.
+        long since = state.moment == 0 ? oldest[0] : Math.min(oldest[0], state.moment);
+        return new Dirty(files[0], bytes[0], files[0] == 0 ? 0 : since);
     }
 
     @Override
@@ -304,7 +360,85 @@ public final class JournalSyncBack implements SyncBack {
     @Override
     public List<String> recover(Collection<FilePath> directories, Collection<Pin> pins)
             throws IOException {
-        return new Recovery(pins, steps).run(directories);
+        return new Recovery(pins, conflicts, steps).run(directories);
+    }
+
+    @Override
+    public List<Conflict> conflicts(Collection<FilePath> directories, Collection<Pin> pins)
+            throws IOException {
+        Set<String> devices = new LinkedHashSet<>();
+        for (FilePath directory : directories) {
+            try (Fd fd = At.open(directory, At.O_PATH | At.O_DIRECTORY)) {
+                devices.add(Stat.deviceText(Stat.of(fd).device()));
+            } catch (LinuxException e) {
+                if (!e.is(Errno.ENOENT, Errno.ENOTDIR)) {
+                    throw e;
+                }
+            }
+        }
+        for (Pin pin : pins) {
+            devices.add(pin.attributes().getOrDefault(Pin.LOWER_DEVICE, ""));
+        }
+        Map<Long, List<Conflict>> found = new TreeMap<>();
+        Set<String> seen = new HashSet<>();
+        for (String device : devices) {
+            for (Disk disk : Disk.withHome(device, steps)) {
+                try (disk) {
+                    Stat home = Stat.of(disk.home());
+                    if (seen.add(home.device() + ":" + home.inode())) {
+                        for (Conflict c : conflicts.list(disk)) {
+                            found.computeIfAbsent(c.when(), k -> new ArrayList<>()).add(c);
+                        }
+                    }
+                }
+            }
+        }
+        return found.values().stream().flatMap(List::stream).toList();
+    }
+
+    @Override
+    public Pin replaced(Pin pin) throws IOException {
+        FilePath path = pin.target().path();
+        if (pin.target().kind() == Target.Kind.FILE) {
+            return pin;
+        }
+        try (Disk.Place place = Disk.findParent(Disk.Identity.of(pin), steps)) {
+            if (place == null) {
+                return pin;
+            }
+            FilePath name = Drift.makeDirectory(place.directory(), pin.id(), path.name());
+            Io.sync(place.directory());
+            Pin next = pin;
+            try (Fd made =
+                    At.open(
+                            place.directory(),
+                            name,
+                            At.O_RDONLY | At.O_DIRECTORY | At.O_NOFOLLOW,
+                            0)) {
+                next =
+                        next.with(Pin.LOWER_INODE, Long.toUnsignedString(Stat.of(made).inode()))
+                                .with(Pin.LOWER_HANDLE, FileHandle.of(made).toString());
+                Drift.startAnew(pin, made);
+            }
+            String what =
+                    "was removed on disk by others while it was pinned; what was in RAM is in "
+                            + path.parent().resolve(name);
+            report.accept(path + " " + what);
+            conflict(next, what);
+            return next;
+        }
+    }
+
+    @Override
+    public void conflict(Pin pin, String what) throws IOException {
+        Disk.Identity identity = Disk.Identity.of(pin);
+        try (Disk.Place place = Disk.find(identity, steps)) {
+            conflicts.add(
+                    place.disk(),
+                    identity,
+                    pin.id(),
+                    List.of(new Drift.Found(ConflictList.TARGET, FilePath.of(""), what)));
+        }
     }
 
     private State state(Pin pin) {

@@ -58,7 +58,9 @@ final class LastSync implements SyncBack.Last {
                 begun.room = Room.keep(pin, place, upper, memory, held, owner.dirty(pin), steps);
                 for (int i = 0; i < TRIES && held.leased().isEmpty(); i++) {
                     try {
-                        Planner plan = new Planner(place, upper, new Memory(), Set.of(), true);
+                        Planner plan =
+                                new Planner(
+                                        place, upper, new Memory(), Drift.of(pin), Set.of(), true);
                         plan.look();
                         hold(plan, place, held);
                         break;

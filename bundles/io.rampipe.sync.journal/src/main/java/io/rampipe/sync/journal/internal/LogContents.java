@@ -112,7 +112,9 @@ record LogContents(Header header, Map<Integer, Directory> directories, Map<Integ
     /** Of a single file's directory nothing else is the log's business. */
     private void ofTheTarget(FilePath name) throws DamagedLogException {
         check(
-                !header.file() || name.equals(header.target().name()),
+                !header.file()
+                        || name.equals(header.target().name())
+                        || Drift.isCopy(header.pin(), header.target().name(), name),
                 "a name beside the single file");
     }
 

@@ -2,7 +2,9 @@ package io.rampipe.sync.journal.internal;
 
 import io.rampipe.linux.Stat;
 import java.util.HashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Set;
 
 /**
  * What is known of one pin since its last syncback, only to be faster: which entries of its upper
@@ -58,6 +60,7 @@ final class Memory {
     private final Map<Long, Blocks> blocks = new HashMap<>();
     private Digest last;
     private long sequence;
+    private Set<Drift.Found> told = Set.of();
     private long uncertain;
     private long applied;
 
@@ -123,6 +126,16 @@ final class Memory {
 
     long applied() {
         return applied;
+    }
+
+    /** Whether these conflicts have been told. */
+    boolean knows(List<Drift.Found> conflicts) {
+        return told.containsAll(conflicts);
+    }
+
+    /** These conflicts have been told. */
+    void told(List<Drift.Found> conflicts) {
+        told = Set.copyOf(conflicts);
     }
 
     void forgetAll() {

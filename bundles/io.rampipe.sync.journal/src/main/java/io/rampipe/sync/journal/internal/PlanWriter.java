@@ -53,6 +53,7 @@ final class PlanWriter implements AutoCloseable {
     private final Disk.Place place;
     private final Planner plan;
     private final LowerFiles lower;
+    private final Drift drift;
     private final LogWriter log;
     private final StagingDirectory staging;
     private final Staged names;
@@ -66,6 +67,7 @@ final class PlanWriter implements AutoCloseable {
     private final List<Fd> unsynced = new ArrayList<>();
     private long reserved;
     private final Map<Integer, Node> byId = new HashMap<>();
+    private final Map<Integer, LogRecord.Was> inPlace = new HashMap<>();
     private final Set<Node> changed = new HashSet<>();
     private boolean syncAll;
     private boolean fromCapture = true;
@@ -85,6 +87,7 @@ final class PlanWriter implements AutoCloseable {
             Disk.Place place,
             Planner plan,
             LowerFiles lower,
+            Drift drift,
             LogWriter log,
             StagingDirectory staging,
             Staged names,
@@ -94,6 +97,7 @@ final class PlanWriter implements AutoCloseable {
         this.place = place;
         this.plan = plan;
         this.lower = lower;
+        this.drift = drift;
         this.log = log;
         this.staging = staging;
         this.names = names;
@@ -292,6 +296,7 @@ final class PlanWriter implements AutoCloseable {
                     return false;
                 }
                 Stat s = Stat.of(opened.fd());
+                inPlace.put(id, LogRecord.Was.of(n.lower));
                 if (betterWhole(n, s)) {
                     return false;
                 }
@@ -338,6 +343,7 @@ final class PlanWriter implements AutoCloseable {
     }
 
     private boolean link(Node n, FilePath link) throws IOException {
+        drift.aboutToLink(n.lower.inode());
         try {
             if (n.origin != null) {
                 try (Fd below = n.origin.open(place.disk().root(), At.O_PATH)) {
@@ -844,6 +850,11 @@ final class PlanWriter implements AutoCloseable {
     /** Bytes of file data in staged files. */
     long stagedBytes() {
         return staged;
+    }
+
+    /** Regular files that are changed in place, by number, as the plan has found them. */
+    Map<Integer, LogRecord.Was> changedInPlace() {
+        return inPlace;
     }
 
     /** The file of that number in the log. */

@@ -8,6 +8,7 @@ import io.rampipe.linux.FileHandle;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -45,6 +46,9 @@ final class Planner {
         /** Something is put into it or taken out of it on disk. */
         boolean touched;
 
+        /** Others have taken away, or the place of, what it was on disk. */
+        boolean lost;
+
         FilePath staged = NO_NAME;
         int id = LogRecord.NONE;
 
@@ -68,9 +72,11 @@ final class Planner {
     /**
      * A name of a file.
      *
+     * @param name on disk
      * @param lower what has that name on disk; null if nothing
+     * @param above its name in upper: another one if others have taken that on disk
      */
-    record Name(Dir dir, FilePath name, Stat lower) {}
+    record Name(Dir dir, FilePath name, Stat lower, FilePath above) {}
 
     /** Anything but a directory, with all its names. */
     static final class Node {
@@ -108,12 +114,18 @@ final class Planner {
     private final Disk.Place place;
     private final UpperLayer upper;
     private final Memory memory;
+    private final Drift drift;
     private final Set<Long> mapped;
     private final boolean mounted;
 
     private final Dir root = new Dir();
     private final Map<Long, Dir> byLower = new HashMap<>();
     private final Map<Long, Dir> redirected = new HashMap<>();
+    private final Set<Long> astray = new HashSet<>();
+
+    /** What is removed on disk, with all that is in it. */
+    private final Set<Long> going = new HashSet<>();
+
     private final Set<Long> claimed = new HashSet<>();
 
     private final List<Dir> directories = new ArrayList<>();
@@ -123,12 +135,20 @@ final class Planner {
     private final Digest digest = new Digest();
 
     /**
+     * @param drift what others have changed on disk
      * @param mapped inode numbers of files whose times are not to be believed
      * @param mounted whether the overlay is there. Without it, programs may be waiting for files on
      *     disk that are held with leases; once let go they have the very file that they looked up,
      *     so that its successor would miss what they write: files must stay the same then
      */
-    Planner(Disk.Place place, UpperLayer upper, Memory memory, Set<Long> mapped, boolean mounted) {
+    Planner(
+            Disk.Place place,
+            UpperLayer upper,
+            Memory memory,
+            Drift drift,
+            Set<Long> mapped,
+            boolean mounted) {
+        this.drift = drift;
         this.mounted = mounted;
         this.place = place;
         this.upper = upper;
@@ -138,7 +158,7 @@ final class Planner {
 
     /** A fresh one for the same. */
     Planner again() {
-        return new Planner(place, upper, memory, mapped, mounted);
+        return new Planner(place, upper, memory, drift, mapped, mounted);
     }
 
     void look() throws IOException {
@@ -190,6 +210,8 @@ final class Planner {
                 if (redirect != null && below != null) {
                     redirected.put(Stat.of(sub).inode(), below);
                     claimed.add(below.inode);
+                } else if (redirect != null) {
+                    astray.add(Stat.of(sub).inode());
                 }
                 findRedirects(sub, below);
             }
@@ -247,7 +269,8 @@ final class Planner {
         FilePath path = dir.oldPath.resolve(name);
         try (Fd fd =
                 At.openBeneathSameMount(place.directory(), path, At.O_PATH | At.O_DIRECTORY, 0)) {
-            return lowerDir(dir, name, Stat.of(fd));
+            Stat stat = Stat.of(fd);
+            return drift.changed(dir.inode, name, stat) ? null : lowerDir(dir, name, stat);
         } catch (LinuxException e) {
             if (e.is(Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP)) {
                 return null;
@@ -276,41 +299,170 @@ final class Planner {
      * @param complete whether nothing but what is in upper shall remain
      */
     private void walk(Fd dir, Dir self, Fd disk, boolean complete) throws IOException {
+        List<FilePath> names = upper.names(dir);
         Set<FilePath> rest = complete && disk != null ? new HashSet<>(At.list(disk)) : Set.of();
-        for (FilePath name : upper.names(dir)) {
+        for (FilePath name : names) {
             Stat s = UpperLayer.stat(dir, name);
             digest.add(self.upperInode, name, s);
-            Stat below = disk == null ? null : statOrNull(disk, name);
-            if (complete && disk != null) {
+            if (!rest.isEmpty()) {
                 rest.remove(name);
             }
+            boolean gone = !s.isDirectory() && UpperLayer.isWhiteout(dir, name, s);
+            Spot at = new Spot(name, disk == null ? null : statOrNull(disk, name));
+            if (gone) {
+                remove(self, disk, at);
+                continue;
+            }
+            if (disk != null) {
+                at = place(dir, self, disk, names, at, s);
+            }
             if (s.isDirectory()) {
-                directory(dir, self, disk, complete, name, s, below);
-            } else if (UpperLayer.isWhiteout(dir, name, s)) {
-                remove(self, name, below);
+                directory(dir, self, disk, complete, name, s, at);
             } else {
-                file(self, name, s, below);
+                file(self, name, s, disk, at);
             }
         }
         for (FilePath name : rest) {
-            remove(self, name, statOrNull(disk, name));
+            if (!drift.isConflictName(name)) {
+                remove(self, disk, new Spot(name, statOrNull(disk, name)));
+            }
         }
     }
 
-    private void directory(
-            Fd dir, Dir self, Fd disk, boolean complete, FilePath name, Stat s, Stat below)
+    /**
+     * A name on disk.
+     *
+     * @param below what has it; null if nothing
+     */
+    private record Spot(FilePath name, Stat below) {}
+
+    /** Where something in upper goes on disk: to its own name, unless others have changed that. */
+    private Spot place(Fd dir, Dir self, Fd disk, List<FilePath> names, Spot own, Stat s)
             throws IOException {
+        Stat below = own.below();
+        if (!drift.known() || !conflict(self, disk, own, s)) {
+            return own;
+        }
+        FilePath path = self.newPath().resolve(own.name());
+        if (below == null) {
+            drift.report(
+                    path,
+                    NO_NAME,
+                    "was moved or removed on disk by others; "
+                            + (s.isDirectory()
+                                    ? "what had been changed in it in RAM is there again"
+                                    : "it is there again, as it is in RAM"));
+            return own;
+        }
+        if (agrees(dir, own.name(), s, disk, below)) {
+            drift.agreed(self.inode, own.name(), below);
+            return own;
+        }
+        for (int i = 1; ; i++) {
+            FilePath name = drift.conflictName(own.name(), i);
+            Stat there = statOrNull(disk, name);
+            if (!names.contains(name)
+                    && (there == null || !drift.changed(self.inode, name, there))) {
+                drift.report(
+                        path,
+                        self.newPath().resolve(name),
+                        "was changed on disk by others; the version in RAM is kept as");
+                return new Spot(name, there);
+            }
+        }
+    }
+
+    /** Whether others have changed what has the name on disk, where it is in the way. */
+    private boolean conflict(Dir self, Fd disk, Spot own, Stat s) throws IOException {
+        Stat below = own.below();
+        boolean changed = drift.changed(self.inode, own.name(), below);
+        if (below == null || !below.isDirectory()) {
+            return changed;
+        }
+        if (claimed.contains(below.inode())) {
+            // It goes elsewhere.
+            return false;
+        }
+        Dir child = redirected.get(s.inode());
+        boolean stays = s.isDirectory() && (child == null || child.inode == below.inode());
+        return changed || !stays && drift.changedBelow(disk, own.name(), new HashSet<>());
+    }
+
+    /** Whether a file is the same on disk and in RAM, whoever has put it there. */
+    private static boolean agrees(Fd dir, FilePath name, Stat s, Fd disk, Stat below)
+            throws IOException {
+        if (s.type() != below.type() || s.isDirectory() || s.size() != below.size()) {
+            return false;
+        }
+        int flags = s.isRegular() ? UpperLayer.READ | At.O_NONBLOCK : At.O_PATH | At.O_NOFOLLOW;
+        try (Fd above = UpperLayer.open(dir, name, flags);
+                Fd lower = At.open(disk, name, flags, 0)) {
+            Stat now = Stat.of(lower);
+            if (!now.unchangedSince(below)
+                    || !Attributes.of(above, s).sameAs(Attributes.of(lower, now), s.isSymlink())) {
+                return false;
+            }
+            return switch (s.type()) {
+                case Stat.REGULAR -> sameData(above, lower, s.size());
+                case Stat.SYMLINK -> At.readLink(above).equals(At.readLink(lower));
+                default -> s.deviceNumber() == below.deviceNumber();
+            };
+        } catch (LinuxException e) {
+            // Whatever keeps it from being looked at: it is not known to agree.
+            return false;
+        }
+    }
+
+    private static boolean sameData(Fd above, Fd below, long size) throws IOException {
+        boolean[] differs = {false};
+        new FileData()
+                .compare(
+                        above,
+                        size,
+                        below,
+                        size,
+                        null,
+                        new FileData.Changes() {
+                            @Override
+                            public void data(long offset, ByteBuffer bytes) {
+                                differs[0] = true;
+                            }
+
+                            @Override
+                            public void hole(long offset, long length) {
+                                differs[0] = true;
+                            }
+                        });
+        return !differs[0];
+    }
+
+    private void directory(
+            Fd dir, Dir self, Fd disk, boolean complete, FilePath name, Stat s, Spot at)
+            throws IOException {
+        Stat below = at.below();
         try (Fd sub = UpperLayer.open(dir, name, UpperLayer.READ | At.O_DIRECTORY)) {
             Dir child = redirected.get(s.inode());
             boolean childComplete = false;
             if (child == null) {
                 if (below != null && below.isDirectory() && !claimed.contains(below.inode())) {
                     sameMount(name, below);
-                    child = lowerDir(self, name, below);
-                    childComplete = complete || UpperLayer.isOpaque(sub);
+                    child = lowerDir(self, at.name(), below);
+                    childComplete = complete || UpperLayer.isOpaque(sub) || !at.name().equals(name);
                 } else {
                     child = new Dir();
+                    child.lost =
+                            self.lost
+                                    || below == null && drift.had(self.inode, name)
+                                    || !at.name().equals(name)
+                                    || astray.contains(s.inode());
                     childComplete = true;
+                    if (astray.contains(s.inode())) {
+                        drift.report(
+                                self.newPath().resolve(at.name()),
+                                NO_NAME,
+                                "was moved or removed on disk by others under its former name; here"
+                                        + " is only what had been changed in RAM");
+                    }
                 }
             }
             if (child.newParent != null) {
@@ -321,10 +473,10 @@ final class Planner {
                                 + self.newPath().resolve(name));
             }
             if (below != null && below.inode() != child.inode) {
-                remove(self, name, below);
+                remove(self, disk, at);
             }
             child.newParent = self;
-            child.newName = name;
+            child.newName = at.name();
             child.upperPath = self.upperPath.resolve(name);
             child.upperInode = s.inode();
             child.upper = s;
@@ -367,27 +519,55 @@ final class Planner {
                 && !dir.moved()) {
             return;
         }
+        Stat now = disk == null ? null : Stat.of(disk);
+        if (now != null && drift.knows(now) && drift.changed(now)) {
+            // Others gave it another owner or mode, and theirs stay.
+            dir.attributes = Attributes.of(disk, now);
+            drift.keepAttributes(now.inode());
+            if (drift.changed(now, Stat.of(sub))) {
+                drift.report(
+                        dir.newPath(),
+                        NO_NAME,
+                        "has another owner or mode since others changed it on disk, which stays;"
+                                + " so that from RAM is lost");
+            }
+            return;
+        }
         dir.attributes = Attributes.of(sub, Stat.of(sub));
         dir.differs =
                 disk == null || !dir.attributes.sameAs(Attributes.of(disk, Stat.of(disk)), false);
     }
 
-    private void remove(Dir dir, FilePath name, Stat below) throws IOException {
+    private void remove(Dir dir, Fd disk, Spot at) throws IOException {
+        Stat below = at.below();
         if (below == null || below.isDirectory() && claimed.contains(below.inode())) {
             // A renamed directory is not removed here; it is taken to its new place.
             return;
         }
         if (below.isDirectory()) {
-            sameMount(name, below);
+            sameMount(at.name(), below);
         }
-        removals.add(new Removal(dir, name, below));
+        Set<Long> inside = new HashSet<>();
+        if (drift.changed(dir.inode, at.name(), below)
+                || below.isDirectory() && drift.changedBelow(disk, at.name(), inside)) {
+            drift.report(
+                    dir.newPath().resolve(at.name()),
+                    NO_NAME,
+                    "was removed in RAM, but changed on disk by others, and stays");
+            return;
+        }
+        going.addAll(inside);
+        going.add(below.inode());
+        removals.add(new Removal(dir, at.name(), below));
     }
 
-    private void file(Dir dir, FilePath name, Stat s, Stat below) throws IOException {
+    private void file(Dir dir, FilePath name, Stat s, Fd disk, Spot at) throws IOException {
+        Stat below = at.below();
         if (below != null && below.isDirectory()) {
-            remove(dir, name, below);
+            remove(dir, disk, at);
+            below = null;
         }
-        Name n = new Name(dir, name, below == null || below.isDirectory() ? null : below);
+        Name n = new Name(dir, at.name(), below, name);
         Memory.Entry known = memory.get(s.inode());
         if (known != null
                 && known.matches(s)
@@ -450,7 +630,7 @@ final class Planner {
             dirs.close();
         }
         for (Node n : nodes.values()) {
-            if (n.lower == null && n.indexName == null && n.upper.isRegular()) {
+            if (n.lower == null && !n.names.isEmpty() && n.upper.isRegular()) {
                 byName(n, taken);
             }
             n.mapped =
@@ -462,7 +642,7 @@ final class Planner {
                                                     m.lower() != null
                                                             && mapped.contains(m.lower().inode()));
         }
-        nodes.values().removeIf(n -> n.indexName != null && n.lower == null);
+        nodes.values().removeIf(n -> n.names.isEmpty() && n.lower == null);
     }
 
     /** It was copied up from there. */
@@ -477,10 +657,13 @@ final class Planner {
                 Stat s = Stat.of(below);
                 boolean linksKept =
                         upper.indexed() || s.links() == countNames(n, s.inode()) || s.links() == 1;
-                if (s.device() == place.stat().device()
+                if (drift.changed(s)) {
+                    keepIndexed(n, s);
+                } else if (s.device() == place.stat().device()
                         && s.type() == n.upper.type()
                         && s.links() > 0
                         && linksKept
+                        && isOurs(n, s)
                         && same(n, fd, below, s)
                         && taken.add(s.inode())) {
                     n.lower = s;
@@ -494,6 +677,30 @@ final class Planner {
         }
     }
 
+    /**
+     * A file in the index has no name in upper by which it could be kept beside that on disk, which
+     * others have changed: it gets one in the target's own directory.
+     */
+    private void keepIndexed(Node n, Stat below) throws IOException {
+        if (n.indexName == null || below.links() == 0 || !upper.wholeDirectory()) {
+            return;
+        }
+        FilePath name = FilePath.of("inode-" + Long.toUnsignedString(below.inode()));
+        for (int i = 1; ; i++) {
+            FilePath copy = drift.conflictName(name, i);
+            Stat there = statOrNull(place.directory(), copy);
+            if (there == null || !drift.changed(root.inode, copy, there)) {
+                drift.report(
+                        name,
+                        copy,
+                        "(a file by the number of its inode, all of whose names are on disk) was"
+                                + " changed on disk by others; the version in RAM is kept as");
+                n.names.add(new Name(root, copy, there, copy));
+                return;
+            }
+        }
+    }
+
     /** What makes a file of a kind without data what it is. */
     private static boolean same(Node n, Fd fd, Fd below, Stat s) throws IOException {
         return switch (s.type()) {
@@ -501,6 +708,19 @@ final class Planner {
             case Stat.CHARACTER, Stat.BLOCK -> s.deviceNumber() == n.upper.deviceNumber();
             default -> true;
         };
+    }
+
+    /**
+     * Whether the file below, which others have not changed, is still where it was: else it would
+     * be changed where they have put it. A name of its own, or one that is removed, shows that; of
+     * several names others may be nobody's business here.
+     */
+    private boolean isOurs(Node n, Stat below) {
+        return !drift.known()
+                || n.names.stream().noneMatch(m -> m.dir().lost)
+                        && (below.links() > 1
+                                || countNames(n, below.inode()) > 0
+                                || going.contains(below.inode()));
     }
 
     private static int countNames(Node n, long inode) {

@@ -21,11 +21,13 @@ final class Recovery {
 
     private final Collection<Pin> live;
     private final Steps steps;
+    private final ConflictList conflicts;
     private final Set<String> seen = new HashSet<>();
     private final List<String> lines = new ArrayList<>();
 
-    Recovery(Collection<Pin> live, Steps steps) {
+    Recovery(Collection<Pin> live, ConflictList conflicts, Steps steps) {
         this.live = live;
+        this.conflicts = conflicts;
         this.steps = steps;
     }
 
@@ -156,6 +158,7 @@ final class Recovery {
                                 staging.fd(),
                                 new LowerFiles(place.stat().device()),
                                 contents,
+                                f -> tell(disk, header, identity, f),
                                 steps)) {
             // The daemon may have died between the commit and its fsync.
             staging.makeCommitDurable();
@@ -175,9 +178,15 @@ final class Recovery {
                             + " to its last checkpoint: "
                             + contents.files().size()
                             + " files");
-            for (String conflict : applier.conflicts()) {
-                lines.add(header.target() + ": " + conflict);
+            for (int id : applier.lost()) {
+                tell(disk, header, identity, applier.loss(contents.files().get(id)));
             }
         }
+    }
+
+    private void tell(Disk disk, LogRecord.Header header, Disk.Identity identity, Drift.Found found)
+            throws IOException {
+        conflicts.add(disk, identity, header.pin(), List.of(found));
+        lines.add(header.target() + ": " + found);
     }
 }

@@ -45,7 +45,7 @@ final class Room {
         long free = free(place);
         long needed = 2 * dirty.bytes() + dirty.files() * Need.EACH;
         if (needed > free / 2) {
-            needed = measured(place, upper, memory, held, Math.min(needed, free / 2));
+            needed = measured(pin, place, upper, memory, held, Math.min(needed, free / 2));
         }
         long more = Math.min(MORE, Math.max(0, (free - needed) / 2));
         try (StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
@@ -71,10 +71,15 @@ final class Room {
     }
 
     private static long measured(
-            Disk.Place place, UpperLayer upper, Memory memory, LowerFiles held, long otherwise)
+            Pin pin,
+            Disk.Place place,
+            UpperLayer upper,
+            Memory memory,
+            LowerFiles held,
+            long otherwise)
             throws IOException {
         try {
-            Planner plan = new Planner(place, upper, memory, Set.of(), true);
+            Planner plan = new Planner(place, upper, memory, Drift.of(pin), Set.of(), true);
             plan.look();
             return Need.of(place, plan, held);
         } catch (MovingException e) {
@@ -94,6 +99,10 @@ final class Room {
             steps.before("allocate the room for the last syncback");
             Io.allocate(fd, 0, bytes);
         }
+    }
+
+    static boolean isReserve(FilePath staged) {
+        return staged.equals(RESERVE);
     }
 
     /** Idempotent. */

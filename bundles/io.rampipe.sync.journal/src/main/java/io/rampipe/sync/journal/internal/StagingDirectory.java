@@ -197,7 +197,8 @@ final class StagingDirectory implements AutoCloseable {
         removeStaged(n -> n.raw().startsWith(prefix));
     }
 
-    private void removeStaged(Predicate<FilePath> which) throws IOException {
+    /** Removes what is staged under such names; if nothing is left, the directory itself. */
+    void removeStaged(Predicate<FilePath> which) throws IOException {
         Fd dir = existing();
         if (dir == null) {
             return;

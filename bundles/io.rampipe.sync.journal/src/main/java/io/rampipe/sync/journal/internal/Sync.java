@@ -30,6 +30,7 @@ final class Sync {
     private final UpperLayer upper;
     private final Memory memory;
     private final LowerFiles held;
+    private final ConflictList conflicts;
     private final Capture capture;
     private final Clock clock;
     private final Steps steps;
@@ -37,6 +38,7 @@ final class Sync {
     private final List<String> reports = new ArrayList<>();
     private FilePath disk;
     private boolean moving;
+    private Drift drift;
 
     /**
      * @param held files on disk that are held with leases; null if none
@@ -46,10 +48,12 @@ final class Sync {
             UpperLayer upper,
             Memory memory,
             LowerFiles held,
+            ConflictList conflicts,
             Capture capture,
             Clock clock,
             Steps steps)
             throws IOException {
+        this.conflicts = conflicts;
         this.capture = capture;
         this.clock = clock;
         this.clean = clock.now();
@@ -97,10 +101,11 @@ final class Sync {
                 StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
             disk = place.disk().shown();
             LowerFiles lower = held == null ? new LowerFiles(place.stat().device()) : held;
+            drift = Drift.of(pin);
             long sequence = finishPending(place, staging, lower, mounted);
             // Before files are looked at: those that are linked there change with it.
             removeLeftovers(staging);
-            Planner plan = new Planner(place, upper, memory, mapped, mounted);
+            Planner plan = new Planner(place, upper, memory, drift, mapped, mounted);
             if (hold == null) {
                 plan.look();
                 // Programs write all the time: not worth copying anything.
@@ -110,7 +115,7 @@ final class Sync {
                 checkUnchanged(plan);
             } else {
                 lookAhead(plan, place, lower);
-                plan = new Planner(place, upper, memory, mapped, mounted);
+                plan = new Planner(place, upper, memory, drift, mapped, mounted);
                 takeHeld(plan, place, lower, hold);
             }
             return write(place, staging, lower, plan, sequence, mounted);
@@ -190,9 +195,21 @@ final class Sync {
             boolean waits = header.deferred() || mounted && contents.moves();
             if (!waits || memory.applied() != header.sequence()) {
                 staging.makeCommitDurable();
-                try (Applier applier = new Applier(place, staging.fd(), lower, contents, steps)) {
+                try (Applier applier =
+                        new Applier(
+                                place,
+                                staging.fd(),
+                                lower,
+                                contents,
+                                f -> tell(place, List.of(f)),
+                                steps)) {
                     apply(applier, fd, waits);
-                    reports.addAll(applier.conflicts());
+                    waits |= applier.skipped();
+                    for (int id : applier.lost()) {
+                        tell(place, List.of(applier.loss(contents.files().get(id))));
+                    }
+                    drift.learn(applier, contents);
+                    drift.save();
                 }
                 memory.applied(header.sequence());
             }
@@ -216,6 +233,9 @@ final class Sync {
     }
 
     private void apply(Applier applier, Fd log, boolean dataOnly) throws IOException {
+        if (upper.wholeDirectory()) {
+            applier.onlyWhatIsStillIn(upper.root());
+        }
         try {
             applier.apply(log, dataOnly);
         } finally {
@@ -233,10 +253,12 @@ final class Sync {
             throws IOException {
         boolean deferred = mounted && plan.moves();
         Staged names = new Staged(sequence);
+        Room.giveUp(staging);
         try (LogFile log = new LogFile(staging)) {
             LogWriter writer = new LogWriter(log::open, steps);
             try (PlanWriter out =
-                    new PlanWriter(place, plan, lower, writer, staging, names, capture, steps)) {
+                    new PlanWriter(
+                            place, plan, lower, drift, writer, staging, names, capture, steps)) {
                 try {
                     out.write(header(sequence, deferred));
                     if (!out.empty()) {
@@ -248,6 +270,9 @@ final class Sync {
                     }
                     if (!out.empty()) {
                         out.makeDurable(log.open());
+                    }
+                    tell(place, drift.found());
+                    if (!out.empty()) {
                         staging.commit();
                     }
                 } catch (IOException | RuntimeException e) {
@@ -277,7 +302,9 @@ final class Sync {
             }
         }
         staging.discard(false);
-        staging.removeStaged(keep);
+        String kept = keep;
+        staging.removeStaged(
+                n -> !Room.isReserve(n) && (kept.isEmpty() || !n.raw().startsWith(kept)));
     }
 
     private LogRecord.Header header(long sequence, boolean deferred) {
@@ -342,6 +369,7 @@ final class Sync {
             Staged names)
             throws IOException {
         if (out.empty()) {
+            drift.save();
             if (staging.hasLog()) {
                 // What it was to do has been undone in RAM.
                 staging.dropLog();
@@ -353,8 +381,17 @@ final class Sync {
         long patched;
         LogContents contents = LogContents.read(log.open());
         deferred = contents.header().deferred();
-        try (Applier applier = new Applier(place, staging.fd(), lower, contents, steps)) {
+        try (Applier applier =
+                new Applier(
+                        place,
+                        staging.fd(),
+                        lower,
+                        contents,
+                        f -> tell(place, List.of(f)),
+                        steps)) {
+            applier.expect(out.changedInPlace());
             apply(applier, log.open(), deferred);
+            deferred |= applier.skipped();
             patched = applier.bytes();
             for (int id : applier.lost()) {
                 if (out.node(id) != null) {
@@ -362,7 +399,8 @@ final class Sync {
                 }
                 keepBeside(place, staging, names, applier, contents.files().get(id), out.node(id));
             }
-            reports.addAll(applier.conflicts());
+            drift.learn(applier, contents);
+            drift.save();
         }
         memory.applied(contents.header().sequence());
         if (deferred) {
@@ -388,10 +426,9 @@ final class Sync {
             Node node)
             throws IOException {
         if (file.home() == LogRecord.NONE || node == null || !node.upper.isRegular()) {
+            tell(place, List.of(applier.loss(file)));
             return;
         }
-        Fd home = applier.directory(file.home());
-        Fd dir = home == null ? place.directory() : home;
         FilePath name = names.next();
         try (UpperDirectories files = new UpperDirectories(upper);
                 Fd from = files.open(node, UpperLayer.READ);
@@ -404,12 +441,24 @@ final class Sync {
             new FileData().copy(from, node.upper.size(), to, null, steps);
             Attributes.of(from, node.upper).give(to, steps);
             Io.sync(to);
-            applier.placeBeside(name, dir, file.homeName());
-            Io.sync(dir);
+            applier.placeBeside(name, file.home(), file.homeName());
+            Io.syncFileSystem(place.directory());
         } catch (MovingException e) {
             // It will be written as what it is next time.
             return;
         }
+    }
+
+    /** Each conflict once, however often it is met. */
+    private void tell(Disk.Place place, List<Drift.Found> found) throws IOException {
+        if (memory.knows(found)) {
+            return;
+        }
+        Disk.Identity identity = Disk.Identity.of(pin);
+        for (Drift.Found f : conflicts.add(place.disk(), identity, pin.id(), found)) {
+            reports.add(f.toString());
+        }
+        memory.told(found);
     }
 
     /** Notes what is on disk now, so that the next time it need not be compared. */
@@ -438,10 +487,9 @@ final class Sync {
             for (Node n : plan.nodes()) {
                 memory.remove(n.upper.inode());
                 if (n.indexName != null) {
-                    if (n.mapped) {
-                        continue;
+                    if (!n.mapped && n.names.isEmpty()) {
+                        remember(n.upper, n.lower, 0, settled);
                     }
-                    remember(n.upper, n.lower, 0, settled);
                     continue;
                 }
                 Name name = n.names.get(0);

@@ -39,7 +39,7 @@ final class UpperDirectories implements AutoCloseable {
             opened = UpperLayer.open(upper.index(), node.indexName, flags);
         } else {
             Name name = node.names.get(0);
-            opened = UpperLayer.open(directory(name.dir()), name.name(), flags);
+            opened = UpperLayer.open(directory(name.dir()), name.above(), flags);
         }
         boolean right = false;
         try {

@@ -458,6 +458,7 @@ class ApplyFuzzTest {
                                     staged,
                                     new LowerFiles(stat.device()),
                                     LogContents.read(in),
+                                    f -> {},
                                     Steps.NONE)) {
                 applier.apply(in, false);
             }

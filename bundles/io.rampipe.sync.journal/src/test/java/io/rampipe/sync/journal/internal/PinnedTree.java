@@ -4,6 +4,7 @@ import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
 import io.rampipe.api.Target;
 import io.rampipe.linux.At;
+import io.rampipe.linux.Baseline;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.FileHandle;
 import io.rampipe.linux.Mounts;
@@ -49,10 +50,18 @@ final class PinnedTree implements AutoCloseable {
         try (Fd lower = openTarget();
                 Fd upper = At.open(FilePath.of(pool + "/upper"), At.O_RDONLY | At.O_DIRECTORY)) {
             Attributes.of(lower, Stat.of(lower)).give(upper, Steps.NONE);
+            baseline(lower);
         }
         describe(Target.directory(target));
         cover();
         return pin;
+    }
+
+    /** As a pin strategy leaves it. */
+    private void baseline(Fd lower) throws IOException {
+        Baseline baseline = new Baseline();
+        baseline.tree(lower);
+        baseline.save(FilePath.of(pool + "/baseline"));
     }
 
     /** The record for what is on disk now; nothing must cover the target. */
@@ -73,6 +82,8 @@ final class PinnedTree implements AutoCloseable {
                                     pool + "/upper",
                                     Pin.WORK,
                                     pool + "/work",
+                                    Pin.BASELINE,
+                                    pool + "/baseline",
                                     Pin.LOWER_DEVICE,
                                     Stat.deviceText(s.device()),
                                     Pin.LOWER_INODE,
@@ -150,6 +161,9 @@ final class PinnedTree implements AutoCloseable {
         disk.unmount();
         Command.run("cp", "--sparse=always", where.toString(), image.toString());
         disk.mount();
+        try (Fd lower = openTarget()) {
+            baseline(lower);
+        }
     }
 
     /** No descriptor of this process is on the disk, through whichever mount. */
