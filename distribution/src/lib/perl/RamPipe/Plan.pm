@@ -104,7 +104,7 @@ sub find_redirects {
         } elsif (defined $redirect) {
             $self->{astray}{ stat_of($sub)->{inode} } = 1;
         }
-        $self->find_redirects($sub, $below, $below || $place && $self->lower($place, $name));
+        $self->find_redirects($sub, $below, $below || $place && $self->there($place, $name));
     }
     return;
 }
@@ -119,8 +119,23 @@ sub redirected {
     my $below  = defined $origin && eval { stat_of(open_handle($self->{place}{disk}{root}, $origin, O_PATH)) };
     return $before if !$below || $below->{device} != $self->{place}{stat}{device};
     return $before if $before && $before->{inode} == $below->{inode};
-    my $after = $parent && $self->lower($parent, $name);
+    my $after = $parent && $self->there($parent, $name);
     return $after && $after->{inode} == $below->{inode} ? $after : $before;
+}
+
+# The directory on disk under that name, or, if others have taken the name, under that of
+# a copy.
+sub there {
+    my ($self, $dir, $name) = @_;
+    my $found = $self->lower($dir, $name);
+    return $found if $found || !$self->{drift}->known;
+    my $disk = $self->open_lower($dir);
+    for (my $i = 1; !$found; $i++) {
+        my $copy = $self->{drift}->conflict_name($name, $i);
+        return if !exists_at($disk, $copy);
+        $found = $self->lower($dir, $copy);
+    }
+    return $found;
 }
 
 # A directory on disk by its path there, or undef if there is none.

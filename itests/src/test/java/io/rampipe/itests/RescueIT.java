@@ -275,8 +275,11 @@ class RescueIT {
                             + "; for f in written replaced removed gone others mine; do echo disk >"
                             + " $f; done; mkdir dir new; echo disk > dir/x; ln others linked;"
                             + " mkdir moved; echo disk > moved/y");
+            Path single = Files.writeString(disk.root().resolve("home/single"), "disk");
             daemon.start();
             daemon.command("pin", target.toString()).ok();
+            daemon.command("pin", single.toString()).ok();
+            Files.writeString(single, "in RAM");
             Command.shell(
                     "cd "
                             + target
@@ -292,6 +295,10 @@ class RescueIT {
                     "sh",
                     "-ec",
                     "umount "
+                            + single
+                            + "; echo others >> "
+                            + single
+                            + "; umount "
                             + target
                             + "; cd "
                             + target
@@ -340,6 +347,14 @@ class RescueIT {
                     expected.replace(".ID", String.valueOf(id)).lines().sorted().toList(),
                     state.lines().sorted().toList(),
                     outcome.err);
+            assertEquals("diskothers\n", Files.readString(single));
+            try (var names = Files.list(single.getParent())) {
+                List<Path> copies =
+                        names.filter(n -> n.toString().startsWith(single + ".rampipe-conflict-"))
+                                .toList();
+                assertEquals(1, copies.size(), copies::toString);
+                assertEquals("in RAM", Files.readString(copies.get(0)));
+            }
             assertTrue(
                     outcome.err.contains(
                             "rampipe-rescue: conflict: "
@@ -350,7 +365,7 @@ class RescueIT {
                     outcome.err);
             daemon.start();
             assertEquals(
-                    7,
+                    8,
                     daemon.command("conflicts", "--json")
                             .ok()
                             .json()
