@@ -54,7 +54,8 @@ my %layout = (
     Footer              => [records => 'u64', sum => 'u64'],
 );
 
-sub check { my ($good, $otherwise) = @_; RamPipe::Error::damaged($otherwise) if !$good; return }
+# Both in scalar context: a match that fails would be nothing at all among arguments.
+sub check ($$) { my ($good, $otherwise) = @_; RamPipe::Error::damaged($otherwise) if !$good; return }
 
 # The sum over all records, after one more; modulo 2**64.
 sub sum {
