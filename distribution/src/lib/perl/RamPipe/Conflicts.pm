@@ -25,6 +25,7 @@ sub is_copy {
 
 # Whether it is that of any copy of that pin.
 sub is_copy_of_pin { my ($pin, $name) = @_; return index($name, ".rampipe-conflict-$pin") >= 0 }
+
 # Adds to the list what is not there yet; durable when this returns. identity: of the
 # target's directory, as for RamPipe::Disk::find; conflicts: see RamPipe::Drift.
 sub add {
