@@ -18,6 +18,7 @@ use RamPipe::Text qw(shown);
 use constant {
     MOST_FSYNCS => 16,    # more than these are made durable together, by syncfs
     MOST_OPEN   => 64,
+    MOST_NESTED => 2048,    # no path that the kernel takes has more components
 };
 
 # place: where the target's directory is (RamPipe::Disk). held: descriptors of files on
@@ -77,24 +78,34 @@ sub apply {
 # Finding things
 
 # A directory wherever it is by now, or undef if it is nowhere where it could be.
+# on_the_way: those that are being looked for, up the stack: old and new places may lead
+# in a circle. nowhere: those that were not found; each could be reached in as many ways
+# as there are old and new places above it, and is looked for once.
 sub directory {
-    my ($self, $id, $on_the_way) = @_;
+    no warnings 'recursion';
+    my ($self, $id, $on_the_way, $nowhere) = @_;
     return $self->{place}{directory} if $id == ROOT;
     return $self->{open}{$id} if $self->{open}{$id};
     $on_the_way ||= {};
-    return if $on_the_way->{$id};
+    $nowhere    ||= {};
+    return if $nowhere->{$id} || $on_the_way->{$id};
     local $on_the_way->{$id} = 1;
+    RamPipe::Error::refused('directories in the redo log are nested too deep') if keys %$on_the_way > MOST_NESTED;
     my $d = $self->{log}{directories}{$id};
     my $fd;
     $fd = $self->child($self->{staged}, $d->{staged}, $d->{inode}) if $d->{staged} ne '';
     for my $where ('new', 'old') {
         next if $fd || $d->{"${where}_parent"} == NONE;
-        my $parent = $self->directory($d->{"${where}_parent"}, $on_the_way) or next;
+        my $parent = $self->directory($d->{"${where}_parent"}, $on_the_way, $nowhere) or next;
         $fd = $self->child($parent, $d->{"${where}_name"}, $d->{inode});
     }
     if ($fd) {
         $self->{open}{$id} = $fd;
         push @{ $self->{order} }, $id;
+        # What was only to be reached through it may be now.
+        %$nowhere = ();
+    } else {
+        $nowhere->{$id} = 1;
     }
     return $fd;
 }
@@ -207,6 +218,9 @@ sub make_hole {
     my ($fd, $offset, $length) = @_;
     return if eval { punch_hole($fd, $offset, $length); 1 };
     die $@ if !RamPipe::Error::failed($@, EOPNOTSUPP, ENOSYS);
+    # Behind the end there is nothing to be zeroed, and the size stays.
+    my $size = stat_of($fd)->{size};
+    $length = $size - $offset if $length > $size - $offset;
     while ($length > 0) {
         my $part = $length < 65536 ? $length : 65536;
         write_at($fd, "\0" x $part, $offset);
@@ -221,7 +235,14 @@ sub make_hole {
 sub detach {
     my ($self, $r) = @_;
     my $d = $self->{log}{directories}{ $r->{directory} };
-    return if $d->{old_parent} == NONE || inode($self->{staged}, $d->{staged}) == $d->{inode};
+    return if $d->{old_parent} == NONE;
+    if (!$self->{moving}) {
+        # A disk that fails shows it here, where the overlay can still be put back.
+        $self->close_current;
+        $self->make_durable;
+        $self->{moving} = 1;
+    }
+    return if inode($self->{staged}, $d->{staged}) == $d->{inode};
     my $target = $d->{new_parent} == NONE ? undef : $self->directory($d->{new_parent});
     return if $target && inode($target, $d->{new_name}) == $d->{inode};
     my $from = $self->directory($d->{old_parent});

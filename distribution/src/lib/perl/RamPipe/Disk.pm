@@ -30,7 +30,7 @@ sub open {
         my $tree = clone_tree($top);
         my $root = open_at($tree, my $here = '.', O_RDONLY | O_DIRECTORY);
         bless { shown => $mount->{path}, tree => $tree, root => $root, stat => stat_of($root),
-            read_only => $mount->{read_only}, type => $mount->{type} }, $class;
+            read_only => $mount->{read_only}, mount_device => $mount->{device} }, $class;
     };
     return $self if $self;
     my $e = $@;
@@ -139,6 +139,15 @@ sub search {
         }
     }
     return;
+}
+
+# Whether the overlay of that pin is over something on this disk.
+sub is_covered_by {
+    my ($self, $pin) = @_;
+    my @mounts = mounts();
+    my %device = map { $_->{id} => $_->{device} } @mounts;
+    return scalar
+        grep { $_->{source} eq "rampipe:$pin" && ($device{ $_->{parent} } // '') eq $self->{mount_device} } @mounts;
 }
 
 # RamPipe's directory, or undef if there is none. Nobody else can look into it or plant

@@ -40,7 +40,7 @@ sub look {
     my ($place, $upper) = @{$self}{qw(place upper)};
     my $root = $self->{root} = { new_dir(), inode => $place->{stat}{inode} };
     $self->{by_lower}{ $root->{inode} } = $root;
-    $self->find_redirects($upper->{root}, $root) if $upper->whole_directory;
+    $self->find_redirects($upper->{root}, $root, $root) if $upper->whole_directory;
     $root->{upper} = stat_of($upper->{root});
     RamPipe::Upper::add($self->{seen}, 0, '', $root->{upper});
     push @{ $self->{directories} }, $root;
@@ -75,9 +75,11 @@ sub joined { my ($path, $name) = @_; return $path eq '' ? $name : "$path/$name" 
 # Renamed directories
 
 # Which directories on disk are parts of renamed ones, and so are not what their names say.
+# lower: what the directory merges with; place: what is on disk where it belongs; undef if
+# nothing.
 sub find_redirects {
     no warnings 'recursion';
-    my ($self, $dir, $lower) = @_;
+    my ($self, $dir, $lower, $place) = @_;
     for my $name (list_names($dir)) {
         next if !is_directory(RamPipe::Upper::stat_in($dir, $name));
         my $sub = RamPipe::Upper::open_in($dir, $name, RamPipe::Upper::READ | O_DIRECTORY);
@@ -86,7 +88,7 @@ sub find_redirects {
         if (RamPipe::Upper::is_opaque($sub)) {
             undef $redirect;
         } elsif (defined $redirect) {
-            $below = $self->redirected($sub, $redirect =~ m{^/} ? $self->{root} : $lower, $redirect, $lower, $name);
+            $below = $self->redirected($sub, $redirect =~ m{^/} ? $self->{root} : $lower, $redirect, $place, $name);
         } elsif ($lower) {
             $below = $self->lower($lower, $name);
         }
@@ -94,7 +96,7 @@ sub find_redirects {
             $self->{redirected}{ stat_of($sub)->{inode} } = $below;
             $self->{claimed}{ $below->{inode} } = 1;
         }
-        $self->find_redirects($sub, $below);
+        $self->find_redirects($sub, $below, $below || $place && $self->lower($place, $name));
     }
     return;
 }
@@ -107,7 +109,8 @@ sub redirected {
     my $before = $self->lower($from, $redirect);
     my $origin = RamPipe::Upper::origin($sub);
     my $below  = defined $origin && eval { stat_of(open_handle($self->{place}{disk}{root}, $origin, O_PATH)) };
-    return $before if !$below || $before && $before->{inode} == $below->{inode};
+    return $before if !$below || $below->{device} != $self->{place}{stat}{device};
+    return $before if $before && $before->{inode} == $below->{inode};
     my $after = $parent && $self->lower($parent, $name);
     return $after && $after->{inode} == $below->{inode} ? $after : $before;
 }

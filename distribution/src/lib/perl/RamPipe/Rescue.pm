@@ -5,7 +5,7 @@ package RamPipe::Rescue;
 #   what     pin, log, disk or record
 #   name     for people, safe to print
 #   lines    what is so, or was done; for people
-#   result   done, nothing, todo (dry run), waits (not ours to do now) or left
+#   result   done, nothing, todo (dry run), waits (for a pin that is still there) or left
 #   problem  why it is left, and what to do
 
 use strict;
@@ -14,7 +14,6 @@ use RamPipe::Apply ();
 use RamPipe::Disk ();
 use RamPipe::Error;
 use RamPipe::Linux qw(:all);
-use RamPipe::Mounts qw(mounts);
 use RamPipe::Overlay ();
 use RamPipe::Pins ();
 use RamPipe::RedoLog qw(read_log);
@@ -152,7 +151,7 @@ sub rescue {
     );
     if ($mounted) {
         $self->checkpoint($sync, $item);
-        $sync->hold;
+        $sync->hold(1);
         $pins->step($pin, 'UNMOUNTING');
         if (!eval { RamPipe::Overlay::unmount($pin); 1 }) {
             my $e = $@;
@@ -163,7 +162,7 @@ sub rescue {
     } else {
         # A file target's overlay may still be there, out of sight.
         RamPipe::Overlay::unmount($pin);
-        $sync->hold;
+        $sync->hold(0);
     }
     $self->last_sync($sync, $pin, $mounted);
     $pins->step($pin, 'DISCARDING');
@@ -217,7 +216,7 @@ sub last_sync {
     }
     my $e = $@;
     $sync->let_go;
-    if ($was_mounted) {
+    if ($was_mounted && !$sync->{moving}) {
         my $back = eval { RamPipe::Overlay::remount($pin); $self->{pins}->step($pin, 'PINNED'); 1 };
         die $e if $back;
         RamPipe::Error::refused("$e; and it could not be mounted again ($@): do not use "
@@ -263,7 +262,7 @@ sub log {
     my $item = { what => 'log', name => "$id on " . shown($disk->{shown}), id => $id, lines => [], result => 'nothing' };
     my $staging = RamPipe::Staging->new($disk, $id);
     $self->guarded($item, sub {
-        if ($self->{waiting}{$id} || grep { $_->{source} eq "rampipe:$id" } mounts()) {
+        if ($self->{waiting}{$id} || $disk->is_covered_by($id)) {
             $item->{result} = 'waits';
             push @{ $item->{lines} }, 'waits: its target is still pinned';
             return;
@@ -340,6 +339,7 @@ sub replay {
         $item->{result} = 'todo';
         return;
     }
+    $staging->make_commit_durable;
     my $applier = RamPipe::Apply->new(place => $place, staging => $staging, held => {}, log => $log,
         progress => $self->progress("applying redo log $item->{id}"));
     $applier->apply($fd, 0);

@@ -71,9 +71,12 @@ sub commit {
     my $self = shift;
     my $home = $self->{disk}->home;
     rename_at($home, $self->{uncommitted}, $home, $self->{log});
-    sync_file($home);
     return;
 }
+
+# Before anything of a log is applied, a power cut must not take it away any more: neither
+# the one that was just committed, nor one that a killed process has left.
+sub make_commit_durable { my $self = shift; sync_file($self->{disk}->home); return }
 
 # Ends a log that has been applied durably.
 sub drop_log {

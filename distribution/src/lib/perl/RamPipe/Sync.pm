@@ -85,7 +85,9 @@ sub finish {
 
 sub run {
     my ($self, $mapped, $mounted) = @_;
-    $self->finish_pending;
+    $self->finish_pending($mounted);
+    # Before files are looked at: those that are linked there change with it.
+    $self->remove_leftovers;
     my $settled = now() - COARSE;
     my $plan = RamPipe::Plan->look(
         place => $self->{place},
@@ -107,9 +109,10 @@ sub still {
 }
 
 # Finishes a log that was committed and not applied, unless it waits for the pin's end:
-# then the next one takes its place.
+# then the next one takes its place. A last syncback may have failed before it moved any
+# directory, and the mount is back: its log waits too.
 sub finish_pending {
-    my $self    = shift;
+    my ($self, $mounted) = @_;
     my $staging = $self->{staging};
     my $done    = eval {
         my $fd  = $staging->open_log or return 1;
@@ -117,9 +120,10 @@ sub finish_pending {
         my $h   = $log->{header};
         RamPipe::Error::damaged('it is the log of another target')
             if $h->{pin} ne $self->{pin}{id} || $h->{inode} != $self->{place}{stat}{inode};
-        if (!$h->{deferred}) {
+        if (!$h->{deferred} && !($mounted && moves($log))) {
+            $staging->make_commit_durable;
             my $applier = $self->applier($log);
-            $applier->apply($fd, 0);
+            $self->apply($applier, $fd, 0);
             $self->{report}->($_) for @{ $applier->{conflicts} };
             $staging->drop_log;
             $staging->remove_staged;
@@ -133,6 +137,22 @@ sub finish_pending {
     my $aside = $staging->set_aside('damaged');
     $staging->remove_staged;
     $self->{report}->("its redo log was damaged ($why) and is kept as " . shown($aside));
+    return;
+}
+
+# Whether directories that were on disk before change places.
+sub moves {
+    my $log = shift;
+    return scalar grep { $_->{staged} ne '' && $_->{old_parent} != NONE } values %{ $log->{directories} };
+}
+
+sub apply {
+    my ($self, $applier, $fd, $data_only) = @_;
+    my $done = eval { $applier->apply($fd, $data_only); 1 };
+    my $e    = $@;
+    # From then on an overlay that has renamed directories does not find them any more.
+    $self->{moving} ||= $applier->{moving};
+    die $e if !$done;
     return;
 }
 
@@ -155,7 +175,6 @@ sub remove_leftovers {
 sub write {
     my ($self, $plan, $mounted) = @_;
     my $staging = $self->{staging};
-    $self->remove_leftovers;
     my $deferred = $mounted && $plan->moves ? 1 : 0;
     my $sequence = $self->{sequence} = ($self->{sequence} || 0) + 1;
     my $pin      = $self->{pin};
@@ -181,6 +200,7 @@ sub write {
         1;
     };
     $self->abandon($@, $out, $sequence) if !$committed;
+    $staging->make_commit_durable if !$out->is_empty;
     $self->{deferred} = 0;
     if ($out->is_empty) {
         if ($staging->has_log) {
@@ -217,7 +237,7 @@ sub carry_out {
     my ($self, $fd, $out, $deferred) = @_;
     my $log     = read_log($fd);
     my $applier = $self->applier($log);
-    $applier->apply($fd, $deferred);
+    $self->apply($applier, $fd, $deferred);
     for my $id (sort keys %{ $applier->{lost} }) {
         $self->keep_beside($applier, $log->{files}{$id}, $out->{node}{$id}, $out);
     }
@@ -285,7 +305,9 @@ sub new_path {
 # granted if that is the only way in which the file is open, and the kernel makes no
 # exception for its holder's other opens (fcntl(2)).
 sub hold {
-    my $self = shift;
+    my ($self, $mounted) = @_;
+    # Before that not everything on disk is where it belongs.
+    $self->finish_pending($mounted);
     my $plan = eval { RamPipe::Plan->look(place => $self->{place}, upper => $self->{upper}, mapped => {}, clean => {}) };
     if (!$plan) {
         return if RamPipe::Error::is($@, 'moving');

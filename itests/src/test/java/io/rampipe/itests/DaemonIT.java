@@ -155,6 +155,48 @@ class DaemonIT {
     }
 
     @Test
+    void aPinWhoseRecordIsDamagedIsTakenOverAllTheSame() throws Exception {
+        daemon.start();
+        Path file = profile.resolve("f");
+        Files.writeString(file, "old");
+        daemon.command("pin", profile.toString()).ok();
+        Files.writeString(file, "in RAM only");
+        daemon.kill();
+        Path record = Path.of(Command.shell("ls " + daemon.pool() + "/../pins/*.pin").strip());
+        Files.writeString(record, "nonsense");
+        daemon.start();
+        Await.until(
+                SOON,
+                () ->
+                        daemon.pin(profile)
+                                .filter(p -> p.get("state").getAsString().equals("pinned"))
+                                .isPresent(),
+                daemon::logText);
+        assertEquals("in RAM only", Files.readString(file));
+        assertEquals("nonsense", Files.readString(Path.of(record + ".damaged-1")));
+        daemon.command("unpin", profile.toString()).ok();
+        assertEquals(0, daemon.stop(), daemon::logText);
+        assertEquals("in RAM only", onDisk("home/profile/f"));
+    }
+
+    @Test
+    void ramOfWhichNothingIsKnownIsNeverThrownAway() throws Exception {
+        daemon.start();
+        daemon.command("pin", profile.toString()).ok();
+        daemon.command("unpin", profile.toString()).ok();
+        Path data = Files.createDirectories(daemon.pool().resolve("abc/upper")).resolve("data");
+        Files.writeString(data, "nowhere else");
+        daemon.kill();
+        daemon.start();
+        assertTrue(
+                daemon.command("status").ok().out().contains(daemon.pool() + "/abc"),
+                daemon::logText);
+        daemon.stop();
+        assertEquals("nowhere else", Files.readString(data));
+        Command.run("umount", daemon.pool().toString());
+    }
+
+    @Test
     void aFullDiskKeepsThePinAndTellsAndLosesNothing() throws Exception {
         daemon.start();
         Path file = profile.resolve("f");

@@ -146,7 +146,7 @@ public @interface EngineConfig {
                             + " it does.",
             min = "0s",
             max = "5s")
-    String checkpoint_freeze() default "250ms";
+    String checkpoint_freeze() default "500ms";
 
     @AttributeDefinition(
             description = "How long a stop goes on trying to unpin what is in use.",

@@ -449,7 +449,8 @@ public final class RamPipeCommands {
             return Outcome.failed(
                     path,
                     "not written: it is being changed all the time, so that there was no moment for"
-                            + " a consistent copy");
+                            + " a consistent copy"
+                            + (result.why().isEmpty() ? "" : ": " + Printable.of(result.why())));
         }
         return new Outcome(
                 path,

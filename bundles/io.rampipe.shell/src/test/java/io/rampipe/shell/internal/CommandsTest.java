@@ -112,7 +112,7 @@ class CommandsTest {
                         "STATE +BY +STRATEGY +RATE +SIZE +UNSYNCED +OLDEST +EVERY +SINCE +TARGET"));
         assertTrue(
                 lines[1].matches(
-                        "pinned +rate +overlayfs +12.3 +5.0 MiB +4.0 KiB +- +\\d+ d \\d+ h +/home/u/.config/browser/"),
+                        "pinned +rate +overlayfs +12.3 +5.0 MiB +4.0 KiB +- +10 s +\\d+ d \\d+ h +/home/u/.config/browser/"),
                 lines[1]);
         assertTrue(lines[2].endsWith("/x\\n\\x1b[2J/"), lines[2]);
         assertEquals("    disk full", lines[3]);
@@ -180,6 +180,24 @@ class CommandsTest {
         assertEquals("/none/busy is in use by sh (123)", busy.get("error").getAsString());
         engine.pins.clear();
         assertEquals("Nothing is pinned.", run("rampipe:unpin --all"));
+    }
+
+    @Test
+    void aFreezeSaysWhatIsLeftInRamAndForHowLong() throws Exception {
+        engine.add(FilePath.of("/none/a"), "");
+        assertTrue(
+                run("rampipe:freeze")
+                        .matches("/none/a: on disk, and out of RAM\nFrozen for .*thaw ends it."));
+        assertEquals("freeze PT10M", engine.calls.get(0));
+        assertEquals("Thawed.", run("rampipe:thaw"));
+        assertEquals("It was not frozen.", run("rampipe:thaw"));
+        engine.add(FilePath.of("/none/busy"), "in use by sh (123)");
+        assertEquals(
+                "1 target could not be taken out of RAM", fail("rampipe:freeze --for 1h --json"));
+        JsonObject frozen =
+                JsonParser.parseString(out.toString(StandardCharsets.UTF_8)).getAsJsonObject();
+        assertEquals(1, frozen.getAsJsonArray("pins").size());
+        assertThrows(WrongUsage.class, () -> run("rampipe:freeze --for soon"));
     }
 
     @Test

@@ -166,7 +166,8 @@ final class Applier implements AutoCloseable {
     }
 
     private boolean isGone(int directory, FilePath name) throws IOException {
-        if (upper == null) {
+        if (upper == null || Drift.isConflictName(log.header().pin(), name)) {
+            // A copy beside what others have changed has another name in the upper layer.
             return false;
         }
         FilePath path = null;
@@ -174,6 +175,9 @@ final class Applier implements AutoCloseable {
             Directory d = log.directories().get(id);
             if (d == null || d.newParent() == LogRecord.NONE || n > MOST_NESTED) {
                 return true;
+            }
+            if (Drift.isConflictName(log.header().pin(), d.newName())) {
+                return false;
             }
             path = path == null ? d.newName() : d.newName().resolve(path);
             id = d.newParent();

@@ -157,9 +157,13 @@ final class Drift {
         return conflictName(pin, name, number);
     }
 
-    /** Whether it is one of this pin's. */
-    boolean isConflictName(FilePath name) {
+    /** Whether it is one of that pin's. */
+    static boolean isConflictName(String pin, FilePath name) {
         return name.raw().contains(CONFLICT + pin);
+    }
+
+    boolean isConflictName(FilePath name) {
+        return isConflictName(pin, name);
     }
 
     void report(FilePath path, FilePath copy, String what) {

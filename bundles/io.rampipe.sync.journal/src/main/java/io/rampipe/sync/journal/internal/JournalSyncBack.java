@@ -12,6 +12,7 @@ import io.rampipe.linux.Fd;
 import io.rampipe.linux.FileHandle;
 import io.rampipe.linux.Io;
 import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.MountInfo;
 import io.rampipe.linux.Stat;
 import io.rampipe.linux.StatFs;
 import java.io.IOException;
@@ -240,6 +241,24 @@ public final class JournalSyncBack implements SyncBack {
         return () -> now - COARSE_NANOS;
     }
 
+    private void finishPending(Pin pin, Memory memory) throws IOException {
+        String source = "rampipe:" + pin.id();
+        if (MountInfo.all().stream().anyMatch(m -> m.source().raw().equals(source))) {
+            return;
+        }
+        try (UpperLayer upper = UpperLayer.of(pin)) {
+            Sync sync =
+                    new Sync(pin, upper, memory, null, conflicts, null, () -> clean(upper), steps);
+            try {
+                sync.finishPending();
+            } finally {
+                for (String line : sync.reports()) {
+                    report.accept(pin.target() + ": " + line);
+                }
+            }
+        }
+    }
+
     /** Whether change times are so coarse that a copy has to wait for them. */
     private Duration coarseness(UpperLayer upper) throws IOException {
         return clean(upper).settled() == Long.MAX_VALUE
@@ -261,6 +280,7 @@ public final class JournalSyncBack implements SyncBack {
         State state = state(pin);
         state.lock.lock();
         try {
+            finishPending(pin, state.memory);
             return LastSync.begin(this, pin, state.memory, steps);
         } finally {
             state.lock.unlock();

@@ -165,7 +165,7 @@ final class Planner {
         root.inode = place.stat().inode();
         byLower.put(root.inode, root);
         if (upper.wholeDirectory()) {
-            findRedirects(upper.root(), root);
+            findRedirects(upper.root(), root, root);
         }
         Stat s = Stat.of(upper.root());
         digest.add(0, NO_NAME, s);
@@ -183,8 +183,13 @@ final class Planner {
 
     // Renamed directories
 
-    /** Which directories on disk are parts of renamed ones, and so are not what their names say. */
-    private void findRedirects(Fd dir, Dir lower) throws IOException {
+    /**
+     * Which directories on disk are parts of renamed ones, and so are not what their names say.
+     *
+     * @param lower what {@code dir} merges with; null if nothing
+     * @param here what is on disk where {@code dir} belongs; null if nothing
+     */
+    private void findRedirects(Fd dir, Dir lower, Dir here) throws IOException {
         for (FilePath name : At.listDirectories(dir)) {
             try (Fd sub = openSub(dir, name)) {
                 if (sub == null) {
@@ -195,15 +200,8 @@ final class Planner {
                 if (UpperLayer.isOpaque(sub)) {
                     redirect = null;
                 } else if (redirect != null) {
-                    below = lower(redirect.isAbsolute() ? root : lower, redirect);
-                    long origin = origin(sub);
-                    Dir here = lower == null ? null : lower(lower, name);
-                    boolean there = below != null && below.inode == origin;
-                    if (origin != 0 && !there && here != null && here.inode == origin) {
-                        // An attempt that was cut short has taken it to its place already.
-                        below = here;
-                        redirect = null;
-                    }
+                    Dir before = lower(redirect.isAbsolute() ? root : lower, redirect);
+                    below = renamed(origin(sub), before, here, name);
                 } else if (lower != null) {
                     below = lower(lower, name);
                 }
@@ -213,9 +211,27 @@ final class Planner {
                 } else if (redirect != null) {
                     astray.add(Stat.of(sub).inode());
                 }
-                findRedirects(sub, below);
+                Dir there = below;
+                if (there == null && here != null) {
+                    there = lower(here, name);
+                }
+                findRedirects(sub, below, there);
             }
         }
+    }
+
+    /**
+     * The directory on disk that a renamed one is: where its redirect leads. Unless an attempt that
+     * was cut short has taken it to its place already, where another may be now.
+     *
+     * @param here what is on disk where the one belongs that it is in; null if nothing
+     */
+    private Dir renamed(long origin, Dir before, Dir here, FilePath name) throws IOException {
+        if (origin == 0 || before != null && before.inode == origin) {
+            return before;
+        }
+        Dir after = here == null ? null : lower(here, name);
+        return after != null && after.inode == origin ? after : before;
     }
 
     /** Inode number of the directory on disk that it was copied up from; 0 if it is not known. */

@@ -122,6 +122,20 @@ final class Sync {
         }
     }
 
+    /**
+     * Finishes what an earlier run has committed and not applied, once nothing is mounted any more.
+     * Before that not everything on disk is where it belongs, so that nothing can be compared with
+     * it.
+     */
+    void finishPending() throws IOException {
+        try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps);
+                StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
+            disk = place.disk().shown();
+            drift = Drift.of(pin);
+            finishPending(place, staging, new LowerFiles(place.stat().device()), false);
+        }
+    }
+
     private void checkUnchanged(Planner plan) throws IOException {
         if (!upper.digest().sameAs(plan.digest())) {
             throw new MovingException(pin.target().toString());

@@ -66,6 +66,40 @@ class CutTest {
         interrupted(false, 3, 11);
     }
 
+    /**
+     * Killed, not cut off from power: the pin's record and what is in RAM are still there, and the
+     * next daemon does the last sync again, even if everything was on disk already.
+     */
+    @Test
+    void aLastSyncCanBeDoneAgain() throws Exception {
+        long seed = Long.getLong("rampipe.test.seed", System.nanoTime());
+        System.out.println("CutTest: -Drampipe.test.seed=" + seed);
+        Random random = new Random(seed);
+        try (ScratchDisk disk = ScratchDisk.ext4(24);
+                PinnedTree tree = new PinnedTree(disk)) {
+            try (Fd root = tree.openTarget()) {
+                new RandomTree(random, root).build();
+            }
+            for (int round = 0; round < 40; round++) {
+                tree.pin();
+                try (Fd root = tree.openTarget()) {
+                    new RandomTree(random, root).change(80);
+                }
+                Snapshot after = tree.snapshot();
+                tree.uncover();
+                int cut = round == 0 ? MOST_STEPS : random.nextInt(1 << 1 + random.nextInt(10));
+                String where = "seed " + seed + ", round " + round + ", cut before step " + cut;
+                try {
+                    sync(tree, tree.record(), new Counter(cut), true);
+                } catch (Cut e) {
+                    where += " (" + e.getMessage() + ")";
+                }
+                sync(tree, tree.record(), Steps.NONE, true);
+                assertEquals(List.of(), after.differences(tree.snapshot()), where);
+            }
+        }
+    }
+
     private void interrupted(boolean last, int stride, int recoveryStride) throws Exception {
         long seed = Long.getLong("rampipe.test.seed", System.nanoTime());
         System.out.println("CutTest: -Drampipe.test.seed=" + seed);
