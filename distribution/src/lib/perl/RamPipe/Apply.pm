@@ -9,11 +9,11 @@ use strict;
 use warnings;
 use Errno qw(ENOENT ENOTDIR ELOOP EXDEV ENXIO EEXIST EOPNOTSUPP ENOSYS);
 use RamPipe::Attributes qw(give_attributes);
+use RamPipe::Conflicts ();
 use RamPipe::Error;
 use RamPipe::Linux qw(:all);
 use RamPipe::RedoLog qw(NONE ROOT is_as log_reader);
 use RamPipe::Staging ();
-use RamPipe::Text qw(shown);
 
 use constant {
     MOST_FSYNCS => 16,    # more than these are made durable together, by syncfs
@@ -23,20 +23,30 @@ use constant {
 
 # place: where the target's directory is (RamPipe::Disk). held: descriptors of files on
 # disk by inode number that are held with leases: any other open would wait for our own
-# lease (fcntl(2)).
+# lease (fcntl(2)). tell: called with each conflict (see RamPipe::Drift), before anything
+# is put beside. upper: the root of the upper layer, if new names are to be put only where
+# it still has them: overlayfs leaves a whiteout only where there is something below, so
+# what a program has deleted meanwhile would come into sight again. expected: what files
+# that are changed in place must be like, by number, for a log that is applied the first
+# time.
 sub new {
     my ($class, %given) = @_;
     my $self = bless {
-        %given,    # place, staging, held, log, progress
+        expected => {},
+        %given,    # place, staging, held, log, tell, upper, progress
         staged  => $given{staging}->fd,
-        suffix  => ".rampipe-conflict-$given{log}{header}{pin}",
+        pin     => $given{log}{header}{pin},
         open    => {},
         order   => [],
         placed  => {},
         removed => 0,
         bytes   => 0,
-        lost      => {},    # files that were to be changed in place and are not there any more
-        conflicts => [],    # what was not done because others changed the disk; for people
+        lost       => {},    # files that were to be changed in place and are not there any more
+        skipped    => 0,     # names were left out because programs have deleted them: the log must stay
+        held_back  => {},
+        removals   => [],    # as placed: what was asked for so far, done or not
+        beside     => [],    # directory and name of what was put beside
+        attributed => {},    # directories that were given attributes
         changed_directories => {},
         changed_files       => {},
     }, $class;
@@ -156,12 +166,13 @@ sub file {
     my ($self, $id) = @_;
     return $self->{current_fd} if defined $self->{current} && $self->{current} == $id;
     $self->close_current;
+    return if $self->{lost}{$id};
     my $f   = $self->{log}{files}{$id};
     my $dir = $f->{staged} eq '' ? $self->directory($f->{home}) : $self->{staged};
     my $name = $f->{staged} eq '' ? $f->{home_name} : $f->{staged};
     my $fd = $dir && open_file($self->{place}, $self->{held}, $dir, $name, $f->{inode});
-    if (!$fd) {
-        $self->lose($f);
+    if (!$fd || !$self->is_expected($id, stat_of($fd))) {
+        $self->{lost}{$id} = 1;
         return;
     }
     $self->{current} = $id;
@@ -174,13 +185,74 @@ sub close_current {
     return;
 }
 
-sub lose {
-    my ($self, $f) = @_;
-    return if $self->{lost}{ $f->{id} }++;
-    push @{ $self->{conflicts} },
-        shown($f->{staged} eq '' ? $f->{home_name} : $f->{staged})
-        . ' was replaced or removed on disk; what is there now was not touched';
+# Whether others have not changed it since the log was written; asked once, before it is
+# changed here.
+sub is_expected {
+    my ($self, $id, $now) = @_;
+    my $was = delete $self->{expected}{$id};
+    return !$was || is_as($was, $now);
+}
+
+# Tells of a lost file whose new version is not kept beside.
+sub tell_loss {
+    my ($self, $id) = @_;
+    my $f = $self->{log}{files}{$id};
+    $self->tell($f->{staged} eq '' ? $self->path(@{$f}{qw(home home_name)}) : $f->{staged}, '',
+        'was changed or removed on disk by others; what is there now was not touched');
     return;
+}
+
+sub tell {
+    my ($self, $path, $copy, $what) = @_;
+    $self->{tell}->({ path => $path, copy => $copy, what => $what });
+    return;
+}
+
+# Where the name is meant to be, below the target.
+sub path {
+    my ($self, $id, $name) = @_;
+    my $path = $name;
+    for (my $i = 0; $id > ROOT && $i <= keys %{ $self->{log}{directories} }; $i++) {
+        my $d     = $self->{log}{directories}{$id};
+        my $where = $d->{new_parent} != NONE ? 'new' : 'old';
+        $path = $d->{"${where}_name"} . "/$path";
+        $id   = $d->{"${where}_parent"};
+    }
+    return $path;
+}
+
+# Whether the upper layer does not have that name any more.
+sub is_gone {
+    my ($self, $id, $name) = @_;
+    # A copy beside what others have changed has another name there.
+    return 0 if !$self->{upper} || RamPipe::Conflicts::is_copy_of_pin($self->{pin}, $name);
+    my $path = '';
+    for (my $n = 0; $id != ROOT; $n++) {
+        my $d = $self->{log}{directories}{$id};
+        return 1 if !$d || $d->{new_parent} == NONE || $n > MOST_NESTED;
+        return 0 if RamPipe::Conflicts::is_copy_of_pin($self->{pin}, $d->{new_name});
+        $path = "$d->{new_name}/$path";
+        $id   = $d->{new_parent};
+    }
+    return !exists_at($self->{upper}, $name) if $path eq '';
+    my $dir = eval { open_beneath_same_mount($self->{upper}, $path, O_PATH | O_DIRECTORY) };
+    return !exists_at($dir, $name) if $dir;
+    return 1 if RamPipe::Error::failed($@, ENOENT, ENOTDIR, ELOOP);
+    die $@;
+}
+
+# Puts something under a new name, unless that is gone from the upper layer. It may go in
+# the instant between looking and putting; then it is taken back at once. Whether it is
+# there now.
+sub place_new {
+    my ($self, $from, $dir, $id, $name) = @_;
+    if (!$self->is_gone($id, $name)) {
+        rename_new($self->{staged}, $from, $dir, $name);
+        return 1 if !$self->is_gone($id, $name);
+        rename_new($dir, $name, $self->{staged}, $from);
+    }
+    $self->{skipped} = 1;
+    return 0;
 }
 
 # Data
@@ -247,8 +319,8 @@ sub detach {
     return if $target && inode($target, $d->{new_name}) == $d->{inode};
     my $from = $self->directory($d->{old_parent});
     if (!$from || inode($from, $d->{old_name}) != $d->{inode}) {
-        push @{ $self->{conflicts} },
-            'the directory ' . shown($d->{old_name}) . ' was moved or removed on disk by others';
+        $self->tell($self->path(@{$d}{qw(old_parent old_name)}), '',
+            'is a directory that was moved or removed on disk by others');
         return;
     }
     rename_new($from, $d->{old_name}, $self->{staged}, $d->{staged});
@@ -259,6 +331,7 @@ sub detach {
 sub remove {
     my ($self, $r) = @_;
     my $number = $self->{removed}++;
+    push @{ $self->{removals} }, $r;
     my $dir    = $self->directory($r->{directory}) or return;
     $self->{changed_directories}{ $r->{directory} } = 1;
     my $now = exists_at($dir, $r->{name});
@@ -268,7 +341,7 @@ sub remove {
         && (is_directory($now) ? 1 : 0) == $r->{is_directory}
         && ($self->{known}{ $r->{inode} } || is_as($r->{was}, $now));
     if (!$still) {
-        push @{ $self->{conflicts} }, shown($r->{name}) . ' was replaced on disk by others and was not removed';
+        $self->tell($self->path(@{$r}{qw(directory name)}), '', 'was removed in RAM, but changed on disk by others, and stays');
         return;
     }
     return if eval {
@@ -291,59 +364,71 @@ sub place_directory {
     my $dir    = $self->directory($d->{new_parent});
     my $staged = inode($self->{staged}, $d->{staged}) == $d->{inode};
     if (!$dir) {
-        $self->place_beside($d->{staged}, $self->{place}{directory}, $d->{new_name}) if $staged;
+        $self->place_beside($d->{staged}, ROOT, $d->{new_name}) if $staged;
         return;
     }
     my $now = inode($dir, $d->{new_name});
     return if $now == $d->{inode} || !$staged;
     if ($now == 0) {
-        rename_new($self->{staged}, $d->{staged}, $dir, $d->{new_name});
+        $self->place_new($d->{staged}, $dir, @{$d}{qw(new_parent new_name)});
     } else {
-        $self->place_beside($d->{staged}, $dir, $d->{new_name});
+        $self->place_beside(@{$d}{qw(staged new_parent new_name)});
     }
     return;
 }
 
 sub place_file {
     my ($self, $r) = @_;
-    push @{ $self->{placed}{ $r->{file} } }, $r;
-    my $f = $self->{log}{files}{ $r->{file} };
+    my $placed = $self->{placed}{ $r->{file} } ||= [];
+    my $f      = $self->{log}{files}{ $r->{file} };
     $self->{changed_directories}{ $r->{directory} } = 1;
     my $dir    = $self->directory($r->{directory});
     my $staged = inode($self->{staged}, $f->{staged}) == $f->{inode};
     if (!$dir) {
-        $self->place_beside($f->{staged}, $self->{place}{directory}, $r->{name}) if $staged;
+        push @$placed, $r;
+        $self->place_beside($f->{staged}, ROOT, $r->{name}) if $staged;
         return;
     }
     my $there = exists_at($dir, $r->{name});
     my $now   = $there ? $there->{inode} : 0;
+    if (!$now && $self->is_gone(@{$r}{qw(directory name)})) {
+        $self->{skipped} = $self->{held_back}{ $r->{file} } = 1;
+        return;
+    }
+    push @$placed, $r;
     return if $now == $f->{inode} || !$staged;
     my $from = $f->{staged};
-    if (!$r->{last}) {
+    if (!$r->{last} || $self->{held_back}{ $r->{file} }) {
         $from .= 'l';
         link_at($self->{staged}, $f->{staged}, $self->{staged}, $from) if inode($self->{staged}, $from) == 0;
     }
     if ($now == 0) {
-        rename_new($self->{staged}, $from, $dir, $r->{name});
+        if (!$self->place_new($from, $dir, @{$r}{qw(directory name)})) {
+            pop @$placed;
+            $self->{held_back}{ $r->{file} } = 1;
+        }
     } elsif ($self->{known}{$now} || $now == $r->{expected} && is_as($r->{was}, $there)) {
         rename_at($self->{staged}, $from, $dir, $r->{name});
     } else {
-        $self->place_beside($from, $dir, $r->{name});
+        $self->place_beside($from, @{$r}{qw(directory name)});
     }
     return;
 }
 
 # Others put something where this was to go, or took the directory away: both are kept.
+# id: where it was to go; if that is gone, it goes to the target's own directory.
 sub place_beside {
-    my ($self, $from, $dir, $name) = @_;
+    my ($self, $from, $id, $name) = @_;
+    my $there = $self->directory($id) ? $id : ROOT;
+    my $dir   = $self->directory($there);
     for (my $i = 1;; $i++) {
-        my $suffix = $self->{suffix} . ($i == 1 ? '' : "-$i");
-        my $beside = substr($name, 0, 255 - length $suffix) . $suffix;
-        if (eval { rename_new($self->{staged}, $from, $dir, $beside); 1 }) {
+        my $copy = RamPipe::Conflicts::copy_name($self->{pin}, $name, $i);
+        next if exists_at($dir, $copy);
+        $self->tell($self->path($id, $name), $self->path($there, $copy),
+            'was changed, or its directory taken away, on disk by others; the version from RAM is kept as');
+        if (eval { rename_new($self->{staged}, $from, $dir, $copy); 1 }) {
             $self->{sync_all} = 1;
-            push @{ $self->{conflicts} },
-                shown($name) . ' was replaced, or its directory taken away, on disk by others;'
-                . ' the version from RAM is kept as ' . shown($beside);
+            push @{ $self->{beside} }, [$there, $copy];
             return;
         }
         die $@ if !RamPipe::Error::failed($@, EEXIST);
@@ -367,11 +452,13 @@ sub file_attributes {
             ($dir, $name) = ($d, $p->{name}) if $d && inode($d, $p->{name}) == $f->{inode};
         }
     }
-    return $self->lose($f) if !$dir || inode($dir, $name) != $f->{inode};
-    my $fd = open_at($dir, $name, O_PATH | O_NOFOLLOW);
-    my $s  = stat_of($fd);
-    return $self->lose($f)
-        if $s->{inode} != $f->{inode} || $s->{device} != $self->{place}{stat}{device} || $s->{type} != $f->{file_type};
+    my $fd = $dir && inode($dir, $name) == $f->{inode} ? open_at($dir, $name, O_PATH | O_NOFOLLOW) : undef;
+    my $s  = $fd && stat_of($fd);
+    if (!$s || $s->{inode} != $f->{inode} || $s->{device} != $self->{place}{stat}{device} || $s->{type} != $f->{file_type}
+        || !$self->is_expected($f->{id}, $s)) {
+        $self->{lost}{ $f->{id} } = 1;
+        return;
+    }
     give_attributes($r->{attributes}, $fd);
     if ($f->{file_type} == S_IFREG) {
         $self->{changed_files}{ $f->{id} } = 1;
@@ -387,6 +474,7 @@ sub directory_attributes {
     my $dir = $self->directory($r->{directory}) or return;
     give_attributes($r->{attributes}, $dir);
     $self->{changed_directories}{ $r->{directory} } = 1;
+    $self->{attributed}{ $r->{directory} } = 1;
     return;
 }
 

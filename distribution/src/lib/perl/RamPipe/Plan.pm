@@ -10,9 +10,11 @@ package RamPipe::Plan;
 #   upper, upper_path     its entry in the upper layer
 #   attributes            what it shall have, and differs: it has not
 #   touched               something is put into it or taken out of it on disk
+#   lost                  others have taken away, or the place of, what it was on disk
 # A file with all its names is a hash:
 #   upper                 its entry in the upper layer
-#   names                 list of hashes of dir, name, and lower: what has the name on disk
+#   names                 list of hashes of dir, name, and lower: what has the name on disk;
+#                         above: its name in upper, another one if others have taken that on disk
 #   index_name            its name in the index if it has none in upper
 #   lower                 the file on disk that it is; undef if it is new; origin: its handle
 #   mapped                its times are not to be believed
@@ -27,13 +29,14 @@ use RamPipe::RedoLog qw(is_name);
 use RamPipe::Text qw(shown);
 use RamPipe::Upper ();
 
-# clean: of files that an earlier plan has brought to disk, by inode number in upper,
+# drift: what others have changed on disk (RamPipe::Drift). clean: of files that an earlier plan has brought to disk, by inode number in upper,
 # what both were then (see RamPipe::Sync).
 sub look {
     my ($class, %given) = @_;
     my $self = bless {
-        %given,    # place, upper, mapped, clean
-        by_lower => {}, redirected => {}, claimed => {},
+        %given,    # place, upper, drift, mapped, clean
+        by_lower => {}, redirected => {}, claimed => {}, astray => {},
+        going => {},    # what is removed on disk, with all that is in it
         directories => [], nodes => {}, order => [], removals => [],
         seen => { entries => [], newest => 0 },
     }, $class;
@@ -45,7 +48,7 @@ sub look {
     RamPipe::Upper::add($self->{seen}, 0, '', $root->{upper});
     push @{ $self->{directories} }, $root;
     $self->walk($upper->{root}, $root, $place->{directory}, 0);
-    compare_attributes($upper->{root}, $root, $place->{directory}) if $upper->whole_directory;
+    $self->compare_attributes($upper->{root}, $root, $place->{directory}) if $upper->whole_directory;
     $self->look_at_index;
     $self->identify;
     $self->mark_touched;
@@ -54,7 +57,7 @@ sub look {
 
 sub new_dir {
     return (inode => 0, old_parent => undef, old_name => '', old_path => '', new_parent => undef, new_name => '',
-        upper_path => '', touched => 0, differs => 0, staged => '', id => undef);
+        upper_path => '', touched => 0, lost => 0, differs => 0, staged => '', id => undef);
 }
 
 sub is_new { return !$_[0]{inode} }
@@ -69,6 +72,9 @@ sub moved {
 sub moves { my $self = shift; return scalar grep { moved($_) } @{ $self->{directories} } }
 
 sub nodes { my $self = shift; return map { $self->{nodes}{$_} // () } @{ $self->{order} } }
+
+# Path below the target when all is done.
+sub new_path { my $d = shift; return $d->{new_parent} ? joined(new_path($d->{new_parent}), $d->{new_name}) : '' }
 
 sub joined { my ($path, $name) = @_; return $path eq '' ? $name : "$path/$name" }
 
@@ -95,8 +101,10 @@ sub find_redirects {
         if (defined $redirect && $below) {
             $self->{redirected}{ stat_of($sub)->{inode} } = $below;
             $self->{claimed}{ $below->{inode} } = 1;
+        } elsif (defined $redirect) {
+            $self->{astray}{ stat_of($sub)->{inode} } = 1;
         }
-        $self->find_redirects($sub, $below, $below || $place && $self->lower($place, $name));
+        $self->find_redirects($sub, $below, $below || $place && $self->there($place, $name));
     }
     return;
 }
@@ -111,8 +119,23 @@ sub redirected {
     my $below  = defined $origin && eval { stat_of(open_handle($self->{place}{disk}{root}, $origin, O_PATH)) };
     return $before if !$below || $below->{device} != $self->{place}{stat}{device};
     return $before if $before && $before->{inode} == $below->{inode};
-    my $after = $parent && $self->lower($parent, $name);
+    my $after = $parent && $self->there($parent, $name);
     return $after && $after->{inode} == $below->{inode} ? $after : $before;
+}
+
+# The directory on disk under that name, or, if others have taken the name, under that of
+# a copy.
+sub there {
+    my ($self, $dir, $name) = @_;
+    my $found = $self->lower($dir, $name);
+    return $found if $found || !$self->{drift}->known;
+    my $disk = $self->open_lower($dir);
+    for (my $i = 1; !$found; $i++) {
+        my $copy = $self->{drift}->conflict_name($name, $i);
+        return if !exists_at($disk, $copy);
+        $found = $self->lower($dir, $copy);
+    }
+    return $found;
 }
 
 # A directory on disk by its path there, or undef if there is none.
@@ -126,7 +149,9 @@ sub lower {
             return if RamPipe::Error::failed($@, ENOENT, ENOTDIR, ELOOP);
             die $@;
         }
-        $dir = $self->lower_dir($dir, $name, stat_of($fd));
+        my $s = stat_of($fd);
+        return if $self->{drift}->changed($dir->{inode}, $name, $s);
+        $dir = $self->lower_dir($dir, $name, $s);
     }
     return $dir;
 }
@@ -147,46 +172,124 @@ sub walk {
     no warnings 'recursion';
     my ($self, $dir, $own, $disk, $complete) = @_;
     my %rest = $complete && $disk ? map { $_ => 1 } list_names($disk) : ();
-    for my $name ($self->{upper}->names($dir)) {
+    my @names = $self->{upper}->names($dir);
+    for my $name (@names) {
         my $s = RamPipe::Upper::stat_in($dir, $name);
         RamPipe::Upper::add($self->{seen}, $own->{upper}{inode}, $name, $s);
         my $below = $disk ? exists_at($disk, $name) : undef;
         delete $rest{$name};
+        if (!is_directory($s) && RamPipe::Upper::is_whiteout($dir, $name, $s)) {
+            $self->remove($own, $disk, $name, $below);
+            next;
+        }
+        my $on_disk = $name;
+        ($on_disk, $below) = $self->spot($dir, $own, $disk, \@names, $name, $s, $below) if $disk;
         if (is_directory($s)) {
-            $self->directory($dir, $own, $complete, $name, $s, $below);
-        } elsif (RamPipe::Upper::is_whiteout($dir, $name, $s)) {
-            $self->remove($own, $name, $below);
+            $self->directory($dir, $own, $disk, $complete, $name, $s, $on_disk, $below);
         } else {
-            $self->file($own, $name, $s, $below);
+            $self->file($own, $disk, $name, $s, $on_disk, $below);
         }
     }
-    $self->remove($own, $_, exists_at($disk, $_)) for sort keys %rest;
+    for my $name (grep { !$self->{drift}->is_conflict_name($_) } sort keys %rest) {
+        $self->remove($own, $disk, $name, exists_at($disk, $name));
+    }
     return;
 }
 
+# Where something in upper goes on disk, and what is there: to its own name, unless others
+# have changed that.
+sub spot {
+    my ($self, $dir, $own, $disk, $names, $name, $s, $below) = @_;
+    my $drift = $self->{drift};
+    return ($name, $below) if !$drift->known || !$self->conflicts($own, $disk, $name, $below, $s);
+    my $path = joined(new_path($own), $name);
+    if (!$below) {
+        $drift->report($path, '', 'was moved or removed on disk by others; '
+                . (is_directory($s) ? 'what had been changed in it in RAM is there again'
+                    : 'it is there again, as it is in RAM'));
+        return ($name, $below);
+    }
+    if (agree($dir, $name, $s, $disk, $below)) {
+        $drift->agreed($own->{inode}, $name, $below);
+        return ($name, $below);
+    }
+    my %taken = map { $_ => 1 } @$names;
+    for (my $i = 1;; $i++) {
+        my $copy  = $drift->conflict_name($name, $i);
+        my $there = exists_at($disk, $copy);
+        next if $taken{$copy} || $there && $drift->changed($own->{inode}, $copy, $there);
+        $drift->report($path, joined(new_path($own), $copy), 'was changed on disk by others; the version in RAM is kept as');
+        return ($copy, $there);
+    }
+}
+
+# Whether others have changed what has the name on disk, where it is in the way.
+sub conflicts {
+    my ($self, $own, $disk, $name, $below, $s) = @_;
+    my $changed = $self->{drift}->changed($own->{inode}, $name, $below);
+    return $changed if !$below || !is_directory($below);
+    return 0        if $self->{claimed}{ $below->{inode} };    # it goes elsewhere
+    my $child = $self->{redirected}{ $s->{inode} };
+    my $stays = is_directory($s) && (!$child || $child->{inode} == $below->{inode});
+    return $changed || !$stays && $self->{drift}->changed_below($disk, $name, {});
+}
+
+# Whether a file is the same on disk and in RAM, whoever has put it there. Whatever keeps
+# it from being looked at: it is not known to agree.
+sub agree {
+    my ($dir, $name, $s, $disk, $below) = @_;
+    return 0 if $s->{type} != $below->{type} || is_directory($s) || $s->{size} != $below->{size};
+    return eval {
+        my $flags = is_regular($s) ? RamPipe::Upper::READ | O_NONBLOCK : O_PATH | O_NOFOLLOW;
+        my ($above, $lower) = (open_at($dir, $name, $flags), open_at($disk, $name, $flags));
+        my $now = stat_of($lower);
+        unchanged($now, $below)
+            && same_attributes(attributes_of($above, $s), attributes_of($lower, $now), is_symlink($s))
+            && (is_regular($s) ? same_data($above, $lower, $s->{size})
+                : is_symlink($s) ? readlink_of($above) eq readlink_of($lower)
+                : same_device($s, $below));
+    };
+}
+
+sub same_data {
+    my ($above, $lower, $size) = @_;
+    for (my $at = 0; $at < $size; $at += 1 << 20) {
+        return 0 if read_at($above, 1 << 20, $at) ne read_at($lower, 1 << 20, $at);
+    }
+    return 1;
+}
+
+sub same_device { my ($x, $y) = @_; return $x->{rdev_major} == $y->{rdev_major} && $x->{rdev_minor} == $y->{rdev_minor} }
+
 sub directory {
     no warnings 'recursion';
-    my ($self, $dir, $own, $complete, $name, $s, $below) = @_;
+    my ($self, $dir, $own, $disk, $complete, $name, $s, $on_disk, $below) = @_;
     my $sub            = RamPipe::Upper::open_in($dir, $name, RamPipe::Upper::READ | O_DIRECTORY);
     my $child          = $self->{redirected}{ $s->{inode} };
     my $child_complete = 0;
     if (!$child) {
         if ($below && is_directory($below) && !$self->{claimed}{ $below->{inode} }) {
             $self->same_mount($name, $below);
-            $child          = $self->lower_dir($own, $name, $below);
-            $child_complete = $complete || RamPipe::Upper::is_opaque($sub);
+            $child          = $self->lower_dir($own, $on_disk, $below);
+            $child_complete = $complete || RamPipe::Upper::is_opaque($sub) || $on_disk ne $name;
         } else {
+            my $astray = $self->{astray}{ $s->{inode} };
             $child          = { new_dir() };
             $child_complete = 1;
+            $child->{lost}  = $own->{lost} || $astray || $on_disk ne $name
+                || !$below && $self->{drift}->had($own->{inode}, $name);
+            $self->{drift}->report(joined(new_path($own), $on_disk), '',
+                'was moved or removed on disk by others under its former name; here is only what had been changed in RAM')
+                if $astray;
         }
     }
     RamPipe::Error::refused('two directories in RAM are the same on disk: ' . shown($name)) if $child->{new_parent};
-    $self->remove($own, $name, $below) if $below && $below->{inode} != $child->{inode};
-    @{$child}{qw(new_parent new_name upper_path upper)} = ($own, $name, joined($own->{upper_path}, $name), $s);
+    $self->remove($own, $disk, $on_disk, $below) if $below && $below->{inode} != $child->{inode};
+    @{$child}{qw(new_parent new_name upper_path upper)} = ($own, $on_disk, joined($own->{upper_path}, $name), $s);
     push @{ $self->{directories} }, $child;
-    my $disk = is_new($child) ? undef : $self->open_lower($child);
-    $self->walk($sub, $child, $disk, $child_complete);
-    compare_attributes($sub, $child, $disk);
+    my $child_disk = is_new($child) ? undef : $self->open_lower($child);
+    $self->walk($sub, $child, $child_disk, $child_complete);
+    $self->compare_attributes($sub, $child, $child_disk);
     return;
 }
 
@@ -207,30 +310,49 @@ sub same_mount {
 }
 
 sub compare_attributes {
-    my ($sub, $d, $disk) = @_;
+    my ($self, $sub, $d, $disk) = @_;
+    my $drift = $self->{drift};
+    my $now   = $disk && stat_of($disk);
+    if ($now && $drift->knows($now) && $drift->changed_itself($now)) {
+        # Others gave it another owner or mode, and theirs stay.
+        $d->{attributes} = attributes_of($disk, $now);
+        $drift->keep_attributes($now->{inode});
+        $drift->report($d->{new_parent} ? new_path($d) : '.', '',
+            'has another owner or mode since others changed it on disk, which stays; so that from RAM is lost')
+            if !$drift->had_mode_of($now->{inode}, stat_of($sub));
+        return;
+    }
     $d->{attributes} = attributes_of($sub, stat_of($sub));
-    $d->{differs} = !$disk || !same_attributes($d->{attributes}, attributes_of($disk, stat_of($disk)), 0);
+    $d->{differs} = !$disk || !same_attributes($d->{attributes}, attributes_of($disk, $now), 0);
     return;
 }
 
 sub remove {
-    my ($self, $dir, $name, $below) = @_;
+    my ($self, $dir, $disk, $name, $below) = @_;
     # A renamed directory is not removed here; it is taken to its new place.
     return if !$below || is_directory($below) && $self->{claimed}{ $below->{inode} };
     $self->same_mount($name, $below) if is_directory($below);
+    my $drift = $self->{drift};
+    my %inside;
+    if ($drift->changed($dir->{inode}, $name, $below)
+        || is_directory($below) && $drift->changed_below($disk, $name, \%inside)) {
+        $drift->report(joined(new_path($dir), $name), '', 'was removed in RAM, but changed on disk by others, and stays');
+        return;
+    }
+    $self->{going}{$_} = 1 for keys %inside, $below->{inode};
     push @{ $self->{removals} }, { dir => $dir, name => $name, lower => $below };
     return;
 }
 
 sub file {
-    my ($self, $dir, $name, $s, $below) = @_;
+    my ($self, $dir, $disk, $name, $s, $on_disk, $below) = @_;
     if ($below && is_directory($below)) {
-        $self->remove($dir, $name, $below);
+        $self->remove($dir, $disk, $on_disk, $below);
         undef $below;
     }
     my $clean = $self->{clean}{ $s->{inode} };
     return if $clean && $below && $clean->{upper}->($s) && $clean->{lower}->($below);
-    push @{ $self->node($s)->{names} }, { dir => $dir, name => $name, lower => $below };
+    push @{ $self->node($s)->{names} }, { dir => $dir, name => $on_disk, lower => $below, above => $name };
     return;
 }
 
@@ -262,7 +384,7 @@ sub open_upper {
         $fd = RamPipe::Upper::open_in($self->{upper}{index}, $n->{index_name}, $flags);
     } else {
         my $name = $n->{names}[0];
-        $fd = RamPipe::Upper::open_in($self->{upper}->open_path($name->{dir}{upper_path}), $name->{name}, $flags);
+        $fd = RamPipe::Upper::open_in($self->{upper}->open_path($name->{dir}{upper_path}), $name->{above}, $flags);
     }
     my $s = stat_of($fd);
     RamPipe::Error::moving("$fd") if $must ? !unchanged($s, $n->{upper}) : !same_file($s, $n->{upper});
@@ -274,12 +396,12 @@ sub identify {
     my %taken;
     $self->by_origin($_, \%taken) for $self->nodes;
     for my $n ($self->nodes) {
-        by_name($n, \%taken) if !$n->{lower} && !defined $n->{index_name} && is_regular($n->{upper});
+        by_name($n, \%taken) if !$n->{lower} && is_regular($n->{upper});
         $n->{mapped} = grep { $self->{mapped}{$_} } $n->{upper}{inode}, $n->{lower} ? $n->{lower}{inode} : (),
             map { $_->{lower} ? $_->{lower}{inode} : () } @{ $n->{names} };
     }
     for my $n ($self->nodes) {
-        delete $self->{nodes}{ $n->{upper}{inode} } if defined $n->{index_name} && !$n->{lower};
+        delete $self->{nodes}{ $n->{upper}{inode} } if !@{ $n->{names} } && !$n->{lower};
     }
     return;
 }
@@ -303,15 +425,44 @@ sub by_origin {
         die $@;
     }
     my $s = stat_of($below);
+    return $self->keep_indexed($n, $s) if $self->{drift}->changed_itself($s);
+    return if !$self->is_ours($n, $s);
     return if $s->{device} != $self->{place}{stat}{device} || $s->{type} != $n->{upper}{type} || $s->{links} == 0;
     # Without an index copying up splits hard links.
     return if !$self->{upper}{index} && $s->{links} != 1 && $s->{links} != count_names($n, $s->{inode});
     return if is_symlink($s) && readlink_of($fd) ne readlink_of($below);
     return if ($s->{type} == S_IFCHR || $s->{type} == S_IFBLK)
-        && "$s->{rdev_major}:$s->{rdev_minor}" ne "$n->{upper}{rdev_major}:$n->{upper}{rdev_minor}";
+        && !same_device($s, $n->{upper});
     return if $taken->{ $s->{inode} }++;
     @{$n}{qw(lower origin)} = ($s, $origin);
     return;
+}
+
+# A file in the index has no name in upper by which it could be kept beside that on disk,
+# which others have changed: it gets one in the target's own directory.
+sub keep_indexed {
+    my ($self, $n, $below) = @_;
+    return if !defined $n->{index_name} || !$below->{links} || !$self->{upper}->whole_directory;
+    my $name = "inode-$below->{inode}";
+    for (my $i = 1;; $i++) {
+        my $copy  = $self->{drift}->conflict_name($name, $i);
+        my $there = exists_at($self->{place}{directory}, $copy);
+        next if $there && $self->{drift}->changed($self->{root}{inode}, $copy, $there);
+        $self->{drift}->report($name, $copy, '(a file by the number of its inode, all of whose names are on disk)'
+                . ' was changed on disk by others; the version in RAM is kept as');
+        push @{ $n->{names} }, { dir => $self->{root}, name => $copy, lower => $there, above => $copy };
+        return;
+    }
+}
+
+# Whether the file below, which others have not changed, is still where it was: else it
+# would be changed where they have put it. A name of its own, or one that is removed, shows
+# that; of several names others may be nobody's business here.
+sub is_ours {
+    my ($self, $n, $below) = @_;
+    return 1 if !$self->{drift}->known;
+    return 0 if grep { $_->{dir}{lost} } @{ $n->{names} };
+    return $below->{links} > 1 || count_names($n, $below->{inode}) || $self->{going}{ $below->{inode} };
 }
 
 # It has replaced a file of the same name, which has no other names: then that file may

@@ -23,7 +23,7 @@ use constant {
     MARGIN      => 8 * 1024 * 1024, # free disk that is not counted on
 };
 
-# plan, staging, held (see RamPipe::Apply), log (a RamPipe::RedoLog writer), sequence,
+# plan, drift, staging, held (see RamPipe::Apply), log (a RamPipe::RedoLog writer), sequence,
 # mounted, progress.
 sub new {
     my ($class, %given) = @_;
@@ -32,7 +32,7 @@ sub new {
         %given,
         place => $given{plan}{place},
         names => 0, files => 0, directories => 1, reserved => 0, bytes => 0, staged_bytes => 0, staged_files => 0,
-        open => {}, unsynced => [], node => {}, changed => {}, file_placements => [], later => [],
+        open => {}, unsynced => [], node => {}, in_place => {}, changed => {}, file_placements => [], later => [],
         pattern => $pattern x (MAX_DATA / BLOCK),
     }, $class;
 }
@@ -147,6 +147,8 @@ sub change {
     if (is_regular($n->{upper})) {
         $below = $self->open_lower($n, $home, $link) or return 0;
         my $s = stat_of($below);
+        # What is to be changed in place, as the plan has found it.
+        $self->{in_place}{$id} = was($n->{lower});
         return 0 if $self->better_whole($n, $s);
         $self->compare($n, $fd, $below, $s->{size}, $id, $describe);
     } else {
@@ -169,6 +171,7 @@ sub change {
 sub link_lower {
     my ($self, $n, $home, $link) = @_;
     my $staged = $self->{staging}->fd;
+    $self->{drift}->about_to_link($n->{lower}{inode});
     my $linked = eval {
         if (defined $n->{origin}) {
             link_fd(open_handle($self->{place}{disk}{root}, $n->{origin}, O_PATH), $staged, $link);

@@ -9,6 +9,7 @@ use strict;
 use warnings;
 no warnings 'portable';    # 64 bits are needed anyway
 use RamPipe::Attributes qw(synced);
+use RamPipe::Conflicts ();
 use RamPipe::Crc32c qw(crc32c);
 use RamPipe::Error;
 use RamPipe::Linux qw(:all);
@@ -53,7 +54,8 @@ my %layout = (
     Footer              => [records => 'u64', sum => 'u64'],
 );
 
-sub check { my ($good, $otherwise) = @_; RamPipe::Error::damaged($otherwise) if !$good; return }
+# Both in scalar context: a match that fails would be nothing at all among arguments.
+sub check ($$) { my ($good, $otherwise) = @_; RamPipe::Error::damaged($otherwise) if !$good; return }
 
 # The sum over all records, after one more; modulo 2**64.
 sub sum {
@@ -299,9 +301,10 @@ sub read_log {
     my $prefix       = RamPipe::Staging::prefix($header->{sequence});
     my $of_this_log  = sub { check($_[0] eq '' || index($_[0], $prefix) == 0, 'a staged file of another log') };
     my $of_directory = sub { check(!$header->{file}, 'a directory in the log of a single file') };
-    # Of a single file's directory nothing else is the log's business.
+    # Of a single file's directory nothing else is the log's business, but copies beside it.
     my $only      = $header->{file} ? $header->{target} =~ s{.*/}{}sr : undef;
-    my $of_target = sub { check(!defined $only || $_[0] eq $only, 'a name beside the single file') };
+    my $of_target = sub { check(!defined $only || $_[0] eq $only || RamPipe::Conflicts::is_copy($header->{pin}, $only, $_[0]),
+        'a name beside the single file') };
     while (my $r = $next->()) {
         my $type = $r->{type};
         $log->{records}++;

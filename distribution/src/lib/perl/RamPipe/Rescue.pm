@@ -7,10 +7,13 @@ package RamPipe::Rescue;
 #   lines    what is so, or was done; for people
 #   result   done, nothing, todo (dry run), waits (for a pin that is still there) or left
 #   problem  why it is left, and what to do
+#   conflicts  what others have changed on disk: list of hashes of path, copy (empty if there
+#            is none) and what happened
 
 use strict;
 use warnings;
 use RamPipe::Apply ();
+use RamPipe::Conflicts ();
 use RamPipe::Disk ();
 use RamPipe::Error;
 use RamPipe::Linux qw(:all);
@@ -147,6 +150,7 @@ sub rescue {
     my $sync = RamPipe::Sync->new(
         pin => $pin, upper => $upper,
         report => sub { push @{ $item->{lines} }, $_[0] },
+        conflict => conflicts_of($item, RamPipe::Sync::identity($pin)->{path}),
         progress => $self->progress("writing $item->{name}"),
     );
     if ($mounted) {
@@ -176,6 +180,16 @@ sub rescue {
     @{$item}{qw(files bytes)} = @{$sync}{qw(changes bytes)};
     $item->{result} = 'done';
     return;
+}
+
+# Notes a conflict; paths are absolute then.
+sub conflicts_of {
+    my ($item, $directory) = @_;
+    return sub {
+        my $c    = shift;
+        my $full = sub { my $p = shift; return $p eq '' ? $p : $p eq '.' ? $directory : "$directory/$p" };
+        push @{ $item->{conflicts} }, { path => $full->($c->{path}), copy => $full->($c->{copy}), what => $c->{what} };
+    };
 }
 
 sub checkpoint {
@@ -340,11 +354,19 @@ sub replay {
         return;
     }
     $staging->make_commit_durable;
+    my $note    = conflicts_of($item, $path);
     my $applier = RamPipe::Apply->new(place => $place, staging => $staging, held => {}, log => $log,
+        tell => sub {
+            my $conflict = shift;
+            RamPipe::Conflicts::add($disk, { inode => $h->{inode}, handle => $h->{handle}, path => $path }, $h->{pin},
+                $conflict);
+            $note->($conflict);
+        },
         progress => $self->progress("applying redo log $item->{id}"));
     $applier->apply($fd, 0);
     if (%{ $applier->{lost} }) {
         # Its data has no other place: others replaced the files that it is about.
+        $applier->tell_loss($_) for sort keys %{ $applier->{lost} };
         push @{ $item->{lines} },
             'what could not be applied of it is kept as ' . shown($staging->set_aside('conflict'));
     } else {
@@ -352,9 +374,8 @@ sub replay {
     }
     $staging->discard_uncommitted;
     $staging->remove_staged;
-    push @{ $item->{lines} }, "brought $target to its last checkpoint: $much", @{ $applier->{conflicts} };
-    $item->{conflicts} = scalar @{ $applier->{conflicts} };
-    $item->{result}    = 'done';
+    push @{ $item->{lines} }, "brought $target to its last checkpoint: $much";
+    $item->{result} = 'done';
     return;
 }
 

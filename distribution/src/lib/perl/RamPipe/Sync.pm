@@ -9,7 +9,9 @@ use Errno qw(ENOSPC EDQUOT);
 use POSIX ();
 use RamPipe::Apply ();
 use RamPipe::Attributes qw(attributes_of give_attributes);
+use RamPipe::Conflicts ();
 use RamPipe::Disk ();
+use RamPipe::Drift ();
 use RamPipe::Error;
 use RamPipe::Linux qw(:all);
 use RamPipe::Mounts ();
@@ -32,14 +34,17 @@ use constant {
 my @pauses = (0, 0.02, 0.06, 0.12, 0.3, 0.6, 1, 2);
 
 # A pin's record (RamPipe::Pins), its upper layer, where its directory is on disk.
-# report is called with what people should know, progress with bytes.
+# report is called with what people should know, conflict with each conflict once (see
+# RamPipe::Drift), progress with bytes.
 sub new {
     my ($class, %given) = @_;
     my $pin  = $given{pin};
-    my $self = bless { %given, held => {}, clean => {}, changes => 0, bytes => 0, sequence => 0 }, $class;
+    my $self = bless { %given, held => {}, clean => {}, changes => 0, bytes => 0, sequence => 0, applied => 0,
+        told => {} }, $class;
     $self->{place} = RamPipe::Disk::find(identity($pin));
     $self->{place}{disk}->writable;
     $self->{staging} = RamPipe::Staging->new($self->{place}{disk}, $pin->{id});
+    $self->{drift}   = RamPipe::Drift->of($pin);
     return $self;
 }
 
@@ -89,17 +94,19 @@ sub run {
     # Before files are looked at: those that are linked there change with it.
     $self->remove_leftovers;
     my $settled = now() - COARSE;
-    my $plan = RamPipe::Plan->look(
-        place => $self->{place},
-        upper => $self->{upper},
-        mapped => $mapped,
-        clean  => $self->{clean},
-    );
+    $self->{drift}->begin;
+    my $plan = $self->plan($mapped, $self->{clean});
     RamPipe::Error::moving(shown($self->{pin}{target}))
         if $mounted && coarse_times() && $plan->{seen}{newest} >= $settled;
     $self->still($plan);
     $self->write($plan, $mounted);
     return;
+}
+
+sub plan {
+    my ($self, $mapped, $clean) = @_;
+    return RamPipe::Plan->look(place => $self->{place}, upper => $self->{upper}, drift => $self->{drift},
+        mapped => $mapped, clean => $clean);
 }
 
 sub still {
@@ -120,11 +127,16 @@ sub finish_pending {
         my $h   = $log->{header};
         RamPipe::Error::damaged('it is the log of another target')
             if $h->{pin} ne $self->{pin}{id} || $h->{inode} != $self->{place}{stat}{inode};
-        if (!$h->{deferred} && !($mounted && moves($log))) {
+        my $waits = $h->{deferred} || $mounted && moves($log);
+        if (!$waits || $self->{applied} != $h->{sequence}) {
             $staging->make_commit_durable;
             my $applier = $self->applier($log);
-            $self->apply($applier, $fd, 0);
-            $self->{report}->($_) for @{ $applier->{conflicts} };
+            $self->apply($applier, $fd, $waits);
+            $waits ||= $applier->{skipped};
+            $applier->tell_loss($_) for sort keys %{ $applier->{lost} };
+            $self->learn($applier);
+        }
+        if (!$waits) {
             $staging->drop_log;
             $staging->remove_staged;
         }
@@ -158,7 +170,30 @@ sub apply {
 
 sub applier {
     my ($self, $log) = @_;
-    return RamPipe::Apply->new(place => $self->{place}, staging => $self->{staging}, held => $self->{held}, log => $log);
+    return RamPipe::Apply->new(
+        place => $self->{place}, staging => $self->{staging}, held => $self->{held}, log => $log,
+        upper => $self->{upper}->whole_directory ? $self->{upper}{root} : undef,
+        tell  => sub { $self->tell(@_) },
+    );
+}
+
+# What it has put on disk is not others' doing. Before the log goes: otherwise whoever is
+# killed in between takes it for that.
+sub learn {
+    my ($self, $applier) = @_;
+    $self->{drift}->learn($applier);
+    $self->{drift}->save;
+    $self->{applied} = $applier->{log}{header}{sequence};
+    return;
+}
+
+# Each conflict once, however often it is met. On the disk's list when this returns.
+sub tell {
+    my ($self, @conflicts) = @_;
+    my @new = grep { !$self->{told}{"$_->{path}\0$_->{copy}\0$_->{what}"}++ } @conflicts;
+    RamPipe::Conflicts::add($self->{place}{disk}, identity($self->{pin}), $self->{pin}{id}, @new);
+    $self->{conflict}->($_) for @new;
+    return;
 }
 
 # What an attempt that was cut short has left; a log that waits for the pin's end stays.
@@ -181,7 +216,7 @@ sub write {
     my $fd;
     my $open = sub { return $fd ||= $staging->create_log };
     my $out  = RamPipe::PlanWriter->new(
-        plan => $plan, staging => $staging, held => $self->{held}, log => RamPipe::RedoLog->writer($open),
+        plan => $plan, drift => $self->{drift}, staging => $staging, held => $self->{held}, log => RamPipe::RedoLog->writer($open),
         sequence => $sequence, mounted => $mounted, progress => $self->{progress},
     );
     my $committed = eval {
@@ -195,14 +230,16 @@ sub write {
         $self->still($plan);
         if (!$out->is_empty) {
             $out->make_durable($open->());
-            $staging->commit;
         }
+        $self->tell(@{ $self->{drift}{found} });
+        $staging->commit if !$out->is_empty;
         1;
     };
     $self->abandon($@, $out, $sequence) if !$committed;
     $staging->make_commit_durable if !$out->is_empty;
     $self->{deferred} = 0;
     if ($out->is_empty) {
+        $self->{drift}->save;
         if ($staging->has_log) {
             # What it was to do has been undone in RAM.
             $staging->drop_log;
@@ -211,7 +248,7 @@ sub write {
     } else {
         $self->carry_out($fd, $out, $deferred);
     }
-    $self->remember($plan) if !$deferred;
+    $self->remember($plan) if !$self->{deferred};
     return;
 }
 
@@ -237,11 +274,13 @@ sub carry_out {
     my ($self, $fd, $out, $deferred) = @_;
     my $log     = read_log($fd);
     my $applier = $self->applier($log);
+    $applier->{expected} = $out->{in_place};
     $self->apply($applier, $fd, $deferred);
+    $deferred ||= $applier->{skipped};
     for my $id (sort keys %{ $applier->{lost} }) {
         $self->keep_beside($applier, $log->{files}{$id}, $out->{node}{$id}, $out);
     }
-    $self->{report}->($_) for @{ $applier->{conflicts} };
+    $self->learn($applier);
     my $prefix = RamPipe::Staging::prefix($out->{sequence});
     if ($deferred) {
         $self->{staging}->remove_staged(sub { index($_[0], $prefix) != 0 });
@@ -258,8 +297,7 @@ sub carry_out {
 # The file on disk is not the one any more that was to be changed: both versions are kept.
 sub keep_beside {
     my ($self, $applier, $file, $n, $out) = @_;
-    return if $file->{home} == NONE || !$n || !is_regular($n->{upper});
-    my $dir  = $applier->directory($file->{home}) || $self->{place}{directory};
+    return $applier->tell_loss($file->{id}) if $file->{home} == NONE || !$n || !is_regular($n->{upper});
     my $name = $out->next_name;
     return if eval {
         my $from = $out->{plan}->open_upper($n, RamPipe::Upper::READ, 1);
@@ -267,8 +305,8 @@ sub keep_beside {
         $out->copy($n, $from, $to);
         give_attributes(attributes_of($from, $n->{upper}), $to);
         sync_file($to);
-        $applier->place_beside($name, $dir, $file->{home_name});
-        sync_file($dir);
+        $applier->place_beside($name, @{$file}{qw(home home_name)});
+        sync_file_system($self->{place}{directory});
         1;
     };
     # If it changed meanwhile it will be written as what it is next time.
@@ -288,16 +326,11 @@ sub remember {
     for my $n ($plan->nodes) {
         next if $n->{mapped} || defined $n->{index_name} || @{ $n->{names} } != 1 || !is_regular($n->{upper});
         my $name = $n->{names}[0];
-        my $path = RamPipe::Plan::joined(new_path($name->{dir}), $name->{name});
+        my $path = RamPipe::Plan::joined(RamPipe::Plan::new_path($name->{dir}), $name->{name});
         my $fd = eval { open_beneath_same_mount($self->{place}{directory}, $path, O_PATH | O_NOFOLLOW) } or next;
         $self->{clean}{ $n->{upper}{inode} } = { upper => $same->($n->{upper}), lower => $same->(stat_of($fd)) };
     }
     return;
-}
-
-sub new_path {
-    my $d = shift;
-    return $d->{new_parent} ? RamPipe::Plan::joined(new_path($d->{new_parent}), $d->{new_name}) : '';
 }
 
 # Holds the files on disk that may have to change with leases, so that programs that open
@@ -308,7 +341,7 @@ sub hold {
     my ($self, $mounted) = @_;
     # Before that not everything on disk is where it belongs.
     $self->finish_pending($mounted);
-    my $plan = eval { RamPipe::Plan->look(place => $self->{place}, upper => $self->{upper}, mapped => {}, clean => {}) };
+    my $plan = eval { $self->plan({}, {}) };
     if (!$plan) {
         return if RamPipe::Error::is($@, 'moving');
         die $@;

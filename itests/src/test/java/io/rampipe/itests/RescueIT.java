@@ -192,7 +192,17 @@ class RescueIT {
                 List<Snapshot> models = snapshots(targets);
                 // Every other time the rescue itself is killed, and done again.
                 kills += round % 2 == 0 ? 0 : killedRescues(daemon, disk, random);
-                rescued(daemon, disk, where);
+                if (round % 4 == 3) {
+                    // Or never gets to the end, and a daemon takes over.
+                    busyRescue(daemon, disk, targets);
+                    daemon.start();
+                    assertEquals(0, daemon.stop(), daemon::logText);
+                    assertTrue(
+                            Files.notExists(disk.root().resolve(".rampipe/conflicts")),
+                            where + "the rescue's changes were taken for those of others");
+                } else {
+                    rescued(daemon, disk, where);
+                }
                 compare(models, targets, where);
             }
         }
@@ -237,6 +247,141 @@ class RescueIT {
             killed++;
         }
         return killed;
+    }
+
+    private static void busyRescue(Daemon daemon, ScratchDisk disk, List<Path> targets)
+            throws Exception {
+        List<Fd> users = new ArrayList<>();
+        try {
+            for (Path target : targets) {
+                users.add(open(target));
+            }
+            rescue(daemon, daemon.runtime(), "--apply", disk.root().toString());
+        } finally {
+            users.forEach(Fd::close);
+        }
+    }
+
+    /** Both versions are there afterwards, and the next daemon tells of them. */
+    @Test
+    void whatOthersChangedOnDiskIsKeptBesideWhatWasInRam() throws Exception {
+        try (ScratchDisk disk = ScratchDisk.ext4(96);
+                Daemon daemon = new Daemon(disk.aside("daemon"))) {
+            configure(daemon, disk.root());
+            Path target = Files.createDirectories(disk.root().resolve("home/target"));
+            Command.shell(
+                    "cd "
+                            + target
+                            + "; for f in written replaced removed gone others mine; do echo disk >"
+                            + " $f; done; mkdir dir new; echo disk > dir/x; ln others linked;"
+                            + " mkdir moved; echo disk > moved/y");
+            Path single = Files.writeString(disk.root().resolve("home/single"), "disk");
+            daemon.start();
+            daemon.command("pin", target.toString()).ok();
+            daemon.command("pin", single.toString()).ok();
+            Files.writeString(single, "in RAM");
+            Command.shell(
+                    "cd "
+                            + target
+                            + "; for f in written replaced gone mine created; do echo in RAM > $f;"
+                            + " done; rm removed; rm -r dir; mv moved new; echo in RAM >"
+                            + " new/moved/y");
+            daemon.kill();
+            Command.run(
+                    "unshare",
+                    "-m",
+                    "--propagation",
+                    "private",
+                    "sh",
+                    "-ec",
+                    "umount "
+                            + single
+                            + "; echo others >> "
+                            + single
+                            + "; umount "
+                            + target
+                            + "; cd "
+                            + target
+                            + "; echo others > written; echo others > t; mv t replaced; echo others"
+                            + " > removed; rm gone; echo others > others; echo others > created;"
+                            + " echo others > dir/z; echo others > moved/y");
+            String id = null;
+            Outcome outcome;
+            try (Fd user = open(target)) {
+                outcome = rescue(daemon, daemon.runtime(), "--apply", disk.root().toString());
+                assertEquals(1, outcome.status, user + outcome.out + outcome.err);
+            }
+            Command.shell("echo later in RAM > " + target.resolve("created"));
+            outcome = rescue(daemon, daemon.runtime(), "--apply", disk.root().toString());
+            assertEquals(0, outcome.status, outcome.out + outcome.err);
+            try (var names = Files.list(target)) {
+                for (Path name : names.toList()) {
+                    String text = name.getFileName().toString();
+                    if (text.startsWith("written.rampipe-conflict-")) {
+                        id = text.substring("written".length());
+                    }
+                }
+            }
+            String state =
+                    Command.run(
+                            "sh",
+                            "-ec",
+                            "cd " + target + "; find . -type f | sort | xargs grep -H ''");
+            String expected =
+                    "./created.ID:later in RAM\n"
+                            + "./created:others\n"
+                            + "./dir/x:disk\n"
+                            + "./dir/z:others\n"
+                            + "./gone:in RAM\n"
+                            + "./linked:others\n"
+                            + "./mine:in RAM\n"
+                            + "./new/moved/y.ID:in RAM\n"
+                            + "./new/moved/y:others\n"
+                            + "./others:others\n"
+                            + "./removed:others\n"
+                            + "./replaced.ID:in RAM\n"
+                            + "./replaced:others\n"
+                            + "./written.ID:in RAM\n"
+                            + "./written:others\n";
+            assertEquals(
+                    expected.replace(".ID", String.valueOf(id)).lines().sorted().toList(),
+                    state.lines().sorted().toList(),
+                    outcome.err);
+            assertEquals("diskothers\n", Files.readString(single));
+            try (var names = Files.list(single.getParent())) {
+                List<Path> copies =
+                        names.filter(n -> n.toString().startsWith(single + ".rampipe-conflict-"))
+                                .toList();
+                assertEquals(1, copies.size(), copies::toString);
+                assertEquals("in RAM", Files.readString(copies.get(0)));
+            }
+            assertTrue(
+                    outcome.err.contains(
+                            "rampipe-rescue: conflict: "
+                                    + target.resolve("written")
+                                    + " was changed on disk by others; the version in RAM is kept"
+                                    + " as "
+                                    + target.resolve("written" + id)),
+                    outcome.err);
+            daemon.start();
+            assertEquals(
+                    8,
+                    daemon.command("conflicts", "--json")
+                            .ok()
+                            .json()
+                            .getAsJsonArray("conflicts")
+                            .size(),
+                    () -> read(disk.root().resolve(".rampipe/conflicts")));
+            assertEquals(0, daemon.stop(), daemon::logText);
+        }
+    }
+
+    private static String read(Path file) {
+        try {
+            return Files.readString(file);
+        } catch (IOException e) {
+            return e.toString();
+        }
     }
 
     private static void rescued(Daemon daemon, ScratchDisk disk, String where) throws Exception {

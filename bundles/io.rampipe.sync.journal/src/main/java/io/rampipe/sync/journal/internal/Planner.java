@@ -213,7 +213,7 @@ final class Planner {
                 }
                 Dir there = below;
                 if (there == null && here != null) {
-                    there = lower(here, name);
+                    there = there(here, name);
                 }
                 findRedirects(sub, below, there);
             }
@@ -230,7 +230,7 @@ final class Planner {
         if (origin == 0 || before != null && before.inode == origin) {
             return before;
         }
-        Dir after = here == null ? null : lower(here, name);
+        Dir after = here == null ? null : there(here, name);
         return after != null && after.inode == origin ? after : before;
     }
 
@@ -279,6 +279,27 @@ final class Planner {
             dir = lowerChild(dir, name);
         }
         return dir;
+    }
+
+    /**
+     * The directory on disk under that name, or, if others have taken the name, under that of a
+     * copy; null if there is none.
+     */
+    private Dir there(Dir dir, FilePath name) throws IOException {
+        Dir found = lowerChild(dir, name);
+        if (found != null || !drift.known()) {
+            return found;
+        }
+        try (Fd disk = openLower(dir)) {
+            for (int i = 1; found == null; i++) {
+                FilePath copy = drift.conflictName(name, i);
+                if (statOrNull(disk, copy) == null) {
+                    return null;
+                }
+                found = lowerChild(dir, copy);
+            }
+        }
+        return found;
     }
 
     private Dir lowerChild(Dir dir, FilePath name) throws IOException {

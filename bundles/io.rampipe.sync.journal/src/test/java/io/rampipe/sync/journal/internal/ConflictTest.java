@@ -274,6 +274,24 @@ class ConflictTest {
         assertReported("ours", "");
     }
 
+    /** As by a daemon that was killed when all was applied. */
+    @Test
+    void directoriesRenamedToTakenNamesAreWholeWhenDoneAgain() throws Exception {
+        Pin pin = tree.pin();
+        ram("mv d f; mkdir n; mv e n/e");
+        others("echo others > f; echo others > n");
+        unpin(pin);
+        assertEquals(List.of("x", "y"), names("f" + COPY));
+        try (SyncBack.Last last = sync().begin(pin)) {
+            assertTrue(last.finish().consistent());
+        }
+        assertEquals(List.of("x", "y"), names("f" + COPY));
+        assertEquals(List.of("z"), names("n" + COPY + "/e"));
+        assertEquals("others\n", disk("f"));
+        assertEquals("others\n", disk("n"));
+        assertEquals(2, conflicts().size(), conflicts().toString());
+    }
+
     @Test
     void theModeOfADirectory() throws Exception {
         Pin pin = tree.pin();
