@@ -578,7 +578,7 @@ public final class Engine implements RamPipe {
 
     @Override
     public SyncBack.Result sync(FilePath path) throws IOException {
-        return keeper.checkpoint(find(path));
+        return keeper.checkpointNow(find(path));
     }
 
     @Override
@@ -707,7 +707,7 @@ public final class Engine implements RamPipe {
                 s.poolSize(),
                 poolUsed(),
                 s.poolSize() - s.budget(),
-                Memory.available(),
+                Memory.availableIfKnown(),
                 Memory.resident(),
                 keeper.absorbed(),
                 keeper.written(),

@@ -467,6 +467,12 @@ final class Keeper {
         }
     }
 
+    /** The same for somebody who waits for it: programs may be held even if they just were. */
+    SyncBack.Result checkpointNow(LivePin pin) throws IOException {
+        pin.nextFreeze = System.nanoTime();
+        return checkpoint(pin);
+    }
+
     private SyncBack.Result checkpointLocked(LivePin pin) throws IOException {
         SyncBack sync = syncOf(pin);
         LivePin.State before = pin.state();
@@ -528,7 +534,7 @@ final class Keeper {
      * Programs that were held just now are not held again, but may rest by themselves. A copy of
      * what changed may take half of the memory that the machine can spare.
      */
-    private SyncBack.Allowance allowance(LivePin pin) {
+    private SyncBack.Allowance allowance(LivePin pin) throws IOException {
         Settings s = settings.get();
         return new SyncBack.Allowance(
                 System.nanoTime() - pin.nextFreeze < 0

@@ -1,6 +1,7 @@
 package io.rampipe.engine.internal;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -16,18 +17,36 @@ final class Memory {
 
     private Memory() {}
 
+    /** Which does not change; for the configuration. */
     static long total() {
-        return kilobytes(MEMINFO, "MemTotal:") << 10;
+        try {
+            return kilobytes(MEMINFO, "MemTotal:") << 10;
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     /** What programs could still take without swapping. */
-    static long available() {
+    static long available() throws IOException {
         return kilobytes(MEMINFO, "MemAvailable:") << 10;
     }
 
-    /** Of this process. */
+    /** What this process holds; for people, 0 if it cannot be told. */
     static long resident() {
-        return kilobytes(STATUS, "VmRSS:") << 10;
+        try {
+            return kilobytes(STATUS, "VmRSS:") << 10;
+        } catch (IOException e) {
+            return 0;
+        }
+    }
+
+    /** The same of {@link #available}. */
+    static long availableIfKnown() {
+        try {
+            return available();
+        } catch (IOException e) {
+            return 0;
+        }
     }
 
     /**
@@ -49,16 +68,12 @@ final class Memory {
         return 0;
     }
 
-    private static long kilobytes(Path table, String key) {
-        try {
-            for (String line : Files.readAllLines(table, StandardCharsets.US_ASCII)) {
-                if (line.startsWith(key)) {
-                    return Long.parseLong(line.substring(key.length()).replaceAll("\\D", ""));
-                }
+    private static long kilobytes(Path table, String key) throws IOException {
+        for (String line : Files.readAllLines(table, StandardCharsets.US_ASCII)) {
+            if (line.startsWith(key)) {
+                return Long.parseLong(line.substring(key.length()).replaceAll("\\D", ""));
             }
-        } catch (IOException e) {
-            throw new IllegalStateException("cannot read " + table + ": is /proc mounted?", e);
         }
-        return 0;
+        throw new IOException(table + " does not tell " + key);
     }
 }

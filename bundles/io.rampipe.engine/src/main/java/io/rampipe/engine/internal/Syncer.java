@@ -172,12 +172,18 @@ final class Syncer {
             return false;
         }
         Settings s = settings.get();
-        boolean now =
-                Memory.available() < s.memoryReserve() || Memory.pressure() >= s.memoryPressure();
+        long available;
+        try {
+            available = Memory.available();
+        } catch (IOException e) {
+            log.error("cannot tell how much memory is available: %s", e.getMessage());
+            return false;
+        }
+        boolean now = available < s.memoryReserve() || Memory.pressure() >= s.memoryPressure();
         if (now && !memoryWarned) {
             log.warn(
                     "the machine is short of memory (%s available): unpinning the coldest",
-                    Units.bytes(Memory.available()));
+                    Units.bytes(available));
         }
         memoryWarned = now;
         return now;
@@ -220,7 +226,12 @@ final class Syncer {
             try {
                 look();
             } catch (IOException e) {
-                log.error("cannot resize the thin pool: %s", e.getMessage());
+                log.error(
+                        "cannot look after the thin pool, trying again in a second: %s",
+                        e.getMessage());
+                LockSupport.parkNanos(this, SECOND);
+            } catch (RuntimeException e) {
+                log.error("looking after the thin pool failed; it goes on in a second", e);
                 LockSupport.parkNanos(this, SECOND);
             }
             LockSupport.parkNanos(this, GUARD_NANOS);
@@ -228,7 +239,7 @@ final class Syncer {
     }
 
     /** How much more the tmpfs may hold than is in it or planned. */
-    static long headroom(Settings s) {
+    static long headroom(Settings s) throws IOException {
         long spare = Math.max(0, (Memory.available() - s.memoryReserve()) / 2);
         return Math.min(MOST_HEADROOM, spare);
     }

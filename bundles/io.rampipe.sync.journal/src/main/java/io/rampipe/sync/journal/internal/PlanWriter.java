@@ -79,6 +79,9 @@ final class PlanWriter implements AutoCloseable {
     private boolean structure;
     private boolean work;
 
+    /** A file to be written as a whole of which only a part was copied; null if there is none. */
+    private FilePath incomplete;
+
     private record Placement(int file, Dir dir, FilePath name, Stat expected, boolean last) {}
 
     private final List<Placement> filePlacements = new ArrayList<>();
@@ -126,6 +129,10 @@ final class PlanWriter implements AutoCloseable {
         List<Step> placements = new ArrayList<>();
         for (Node n : plan.nodes()) {
             write(n, placements);
+        }
+        if (incomplete != null) {
+            // All of them at once: there are only a few attempts.
+            throw new MovingException("a copy of all of " + incomplete);
         }
         writeStructure(placements);
     }
@@ -297,7 +304,7 @@ final class PlanWriter implements AutoCloseable {
                 }
                 Stat s = Stat.of(opened.fd());
                 inPlace.put(id, LogRecord.Was.of(n.lower));
-                if (betterWhole(n, s)) {
+                if (betterWhole(n, s, image == null || image.whole())) {
                     return false;
                 }
                 if (image == null) {
@@ -431,14 +438,14 @@ final class PlanWriter implements AutoCloseable {
      * know by its inode number grows in place all the same, unless there is no such room; a file
      * that they may be waiting for, always.
      */
-    private boolean betterWhole(Node n, Stat below) throws IOException {
+    private boolean betterWhole(Node n, Stat below, boolean whole) throws IOException {
         long size = n.upper.size();
         long growth = size - below.size();
         if (!plan.mounted() || size < WORTH_STAGING || growth <= size / 2 || n.lower.links() != 1) {
             return false;
         }
         StatFs room = StatFs.of(place.directory());
-        return n.replaceable || 2 * growth + MARGIN > room.free() * room.blockSize();
+        return n.replaceable && whole || 2 * growth + MARGIN > room.free() * room.blockSize();
     }
 
     private void compare(Node n, Fd fd, Fd below, long lowerSize, CRC32C crc, int id, Step describe)
@@ -608,7 +615,8 @@ final class PlanWriter implements AutoCloseable {
         Capture.Image image = capture.of(n);
         if (image != null && !image.whole()) {
             capture.wantWhole(n);
-            throw new MovingException("a copy of all of " + n.names.get(0).name());
+            incomplete = n.names.get(0).name();
+            return;
         }
         Name inNew = n.names.stream().filter(m -> m.dir().isNew()).findFirst().orElse(null);
         Fd dir;

@@ -12,6 +12,7 @@ import io.rampipe.testkit.Command;
 import io.rampipe.testkit.NeedsMounts;
 import io.rampipe.testkit.ScratchDisk;
 import io.rampipe.testkit.tree.Snapshot;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -140,6 +141,37 @@ class FailedStepTest {
                             + step.length()
                             + " > moved/sub/e/c; echo 1 | dd of=f conv=notrunc 2>&1");
         }
+        finish();
+    }
+
+    /** Each of them is found out to be better written as a whole. */
+    @Test
+    void manyFilesThatWereReplacedBySparseOnesAreWrittenInOneCheckpoint() throws Exception {
+        tree.uncover();
+        Command.shell(
+                "cd " + tree.target + "; for i in $(seq 20); do echo $i > old$i; done; sync -f .");
+        pin = tree.pin();
+        change(
+                "for i in $(seq 20); do rm old$i; head -c 9000 /dev/urandom > old$i;"
+                        + " truncate -s 200K old$i; done");
+        SyncBack.Allowance allowance = new SyncBack.Allowance(Duration.ofMillis(250), 1 << 30);
+        assertTrue(sync.checkpoint(pin, allowance).consistent());
+        finish();
+    }
+
+    /** The same where there is no room for changing them in place. */
+    @Test
+    void manyFilesForWhichThereIsNoRoomInPlaceAreWrittenInOneCheckpoint() throws Exception {
+        tree.uncover();
+        Command.shell(
+                "cd "
+                        + tree.target
+                        + "; for i in $(seq 20); do head -c 5000 /dev/urandom > old$i; done;"
+                        + " fallocate -l 16M ../filler; sync -f .");
+        pin = tree.pin();
+        change("for i in $(seq 20); do head -c 90000 /dev/urandom >> old$i; done");
+        SyncBack.Allowance allowance = new SyncBack.Allowance(Duration.ofMillis(250), 1 << 30);
+        assertTrue(sync.checkpoint(pin, allowance).consistent());
         finish();
     }
 
