@@ -575,6 +575,10 @@ final class Applier implements AutoCloseable {
             heldBack.add(r.file());
             return;
         }
+        if (now == f.inode() && isGone(r.directory(), r.name())) {
+            takeBack(f, dir, r);
+            return;
+        }
         placed.computeIfAbsent(r.file(), k -> new ArrayList<>(1)).add(r);
         if (now == f.inode() || inode(staging, f.staged()) != f.inode()) {
             return;
@@ -593,14 +597,35 @@ final class Applier implements AutoCloseable {
                 placed.get(r.file()).remove(r);
                 heldBack.add(r.file());
             }
-        } else if (known.contains(now)
-                || now == r.expected() && r.was().is(Stat.at(dir, r.name()))) {
+        } else if (mayReplace(dir, r, now)) {
             steps.before("rename a new file over");
             At.rename(staging, from, dir, r.name());
         } else {
             steps.before("rename a new file in beside");
             placeBeside(from, r.directory(), r.name());
         }
+    }
+
+    /**
+     * Placed by a run that was cut before it could look again: the file had just been deleted in
+     * RAM, without a whiteout, so that the one on disk has come into sight.
+     */
+    private void takeBack(File f, Fd dir, PlaceFile r) throws IOException {
+        steps.before("take a deleted file back");
+        if (inode(staging, f.staged()) == 0) {
+            At.renameNoReplace(dir, r.name(), staging, f.staged());
+        } else {
+            At.unlink(dir, r.name());
+        }
+        skipped = true;
+        heldBack.add(r.file());
+    }
+
+    /** Inode numbers are used again: a directory is never what was there. */
+    private boolean mayReplace(Fd dir, PlaceFile r, long now) throws IOException {
+        Stat there = Stat.at(dir, r.name());
+        return !there.isDirectory()
+                && (known.contains(now) || now == r.expected() && r.was().is(there));
     }
 
     /**
@@ -612,9 +637,17 @@ final class Applier implements AutoCloseable {
     void placeBeside(FilePath from, int directory, FilePath name) throws IOException {
         Fd dir = directory(directory);
         int there = dir == null ? LogRecord.ROOT : directory;
+        long itself = inode(staging, from);
         for (int i = 1; ; i++) {
             FilePath copy = Drift.conflictName(log.header().pin(), name, i);
-            if (inode(directory(there), copy) != 0) {
+            long taken = inode(directory(there), copy);
+            if (taken == itself && taken != 0) {
+                // Put there by a run that was cut later, from another link.
+                At.unlink(staging, from);
+                beside.add(new Beside(there, copy));
+                return;
+            }
+            if (taken != 0) {
                 continue;
             }
             teller.tell(
