@@ -6,9 +6,6 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.gson.JsonObject;
-import io.rampipe.api.FilePath;
-import io.rampipe.linux.At;
-import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.testkit.Await;
 import io.rampipe.testkit.Command;
@@ -64,7 +61,7 @@ class DiskTroubleIT {
                         + "; head -c 1000000 /dev/urandom > data; mkdir d e f; echo a > d/a;"
                         + " head -c 2000000 /dev/urandom > database; echo b > d/b; echo c > e/c;"
                         + " echo g > f/g; sync -f .");
-        before = snapshot(profile);
+        before = Trees.snapshot(profile);
         daemon =
                 new Daemon(disk.aside("daemon"))
                         .set("watch.directories", disk.root().toString())
@@ -81,12 +78,6 @@ class DiskTroubleIT {
         disk.close();
     }
 
-    private static Snapshot snapshot(Path directory) throws IOException {
-        try (Fd fd = At.open(FilePath.of(directory.toString()), At.O_RDONLY | At.O_DIRECTORY)) {
-            return Snapshot.of(fd);
-        }
-    }
-
     private void pinAndChange() throws Exception {
         daemon.command("pin", profile.toString()).ok();
         change(CHANGE);
@@ -94,7 +85,7 @@ class DiskTroubleIT {
 
     private void change(String script) throws Exception {
         Command.shell("cd " + profile + "; " + script);
-        after = snapshot(profile);
+        after = Trees.snapshot(profile);
     }
 
     private void fill() throws Exception {
@@ -102,7 +93,7 @@ class DiskTroubleIT {
     }
 
     private void assertInRam() throws IOException {
-        assertEquals(List.of(), after.differences(snapshot(profile)), "what programs see");
+        assertEquals(List.of(), after.differences(Trees.snapshot(profile)), "what programs see");
     }
 
     /** What the disk holds, past everything mounted over it. */
@@ -110,7 +101,7 @@ class DiskTroubleIT {
         Path view = disk.aside("view");
         Command.run("mount", "--bind", disk.root().toString(), view.toString());
         try {
-            return snapshot(view.resolve("home/profile"));
+            return Trees.snapshot(view.resolve("home/profile"));
         } finally {
             Command.run("umount", view.toString());
         }
@@ -120,7 +111,7 @@ class DiskTroubleIT {
     private void assertOnDisk(Snapshot expected) throws Exception {
         disk.unmount();
         disk.mount();
-        assertEquals(List.of(), expected.differences(snapshot(profile)), "the disk");
+        assertEquals(List.of(), expected.differences(Trees.snapshot(profile)), "the disk");
     }
 
     private void awaitOnDisk() throws Exception {
@@ -197,7 +188,7 @@ class DiskTroubleIT {
             next.set("watch.directories", root.toString()).start();
             assertEquals(
                     List.of(),
-                    before.differences(snapshot(root.resolve("home/profile"))),
+                    before.differences(Trees.snapshot(root.resolve("home/profile"))),
                     next::logText);
             assertEquals(0, next.stop(), next::logText);
         } finally {

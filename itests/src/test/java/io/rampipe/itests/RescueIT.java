@@ -3,11 +3,8 @@ package io.rampipe.itests;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.rampipe.api.FilePath;
-import io.rampipe.linux.At;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.MountInfo;
-import io.rampipe.linux.Stat;
 import io.rampipe.testkit.Command;
 import io.rampipe.testkit.NeedsMounts;
 import io.rampipe.testkit.ScratchDisk;
@@ -65,10 +62,10 @@ class RescueIT {
                 List<Fd> users = new ArrayList<>();
                 try {
                     for (Path target : targets) {
-                        try (Fd root = open(target)) {
+                        try (Fd root = Trees.open(target)) {
                             new RandomTree(random, root).change(40);
                         }
-                        users.add(open(target));
+                        users.add(Trees.open(target));
                     }
                     models = snapshots(targets);
                     outcome = rescue(daemon, daemon.runtime(), "--apply", disk.root().toString());
@@ -140,7 +137,7 @@ class RescueIT {
     private static List<Snapshot> snapshots(List<Path> targets) throws IOException {
         List<Snapshot> all = new ArrayList<>();
         for (Path target : targets) {
-            all.add(snapshot(target));
+            all.add(Trees.snapshot(target));
         }
         return all;
     }
@@ -150,7 +147,7 @@ class RescueIT {
         for (int i = 0; i < models.size(); i++) {
             assertEquals(
                     List.of(),
-                    models.get(i).differences(snapshot(targets.get(i))),
+                    models.get(i).differences(Trees.snapshot(targets.get(i))),
                     where + targets.get(i) + ": the disk differs");
         }
     }
@@ -165,7 +162,7 @@ class RescueIT {
         List<Path> targets = new ArrayList<>();
         for (int i = 0; i < TARGETS; i++) {
             targets.add(Files.createDirectories(disk.root().resolve("home/target" + i)));
-            try (Fd root = open(targets.get(i))) {
+            try (Fd root = Trees.open(targets.get(i))) {
                 new RandomTree(random, root).build();
             }
         }
@@ -210,12 +207,12 @@ class RescueIT {
     }
 
     private static void pinAndChange(Daemon daemon, Path target, Random random) throws Exception {
-        try (Fd root = open(target)) {
-            removeMeetingPoints(root);
+        try (Fd root = Trees.open(target)) {
+            Trees.removeMeetingPoints(root);
         }
         daemon.command("pin", target.toString()).ok();
         for (int part = random.nextInt(3); part >= 0; part--) {
-            try (Fd root = open(target)) {
+            try (Fd root = Trees.open(target)) {
                 new RandomTree(random, root).change(random.nextInt(60));
             }
             if (part > 0) {
@@ -254,7 +251,7 @@ class RescueIT {
         List<Fd> users = new ArrayList<>();
         try {
             for (Path target : targets) {
-                users.add(open(target));
+                users.add(Trees.open(target));
             }
             rescue(daemon, daemon.runtime(), "--apply", disk.root().toString());
         } finally {
@@ -307,7 +304,7 @@ class RescueIT {
                             + " echo others > dir/z; echo others > moved/y");
             String id = null;
             Outcome outcome;
-            try (Fd user = open(target)) {
+            try (Fd user = Trees.open(target)) {
                 outcome = rescue(daemon, daemon.runtime(), "--apply", disk.root().toString());
                 assertEquals(1, outcome.status, user + outcome.out + outcome.err);
             }
@@ -427,29 +424,5 @@ class RescueIT {
                 p.exitValue(),
                 Files.readString(out, StandardCharsets.ISO_8859_1),
                 Files.readString(err, StandardCharsets.ISO_8859_1));
-    }
-
-    /** FIFOs and sockets make a directory ineligible. */
-    private static void removeMeetingPoints(Fd directory) throws IOException {
-        for (FilePath name : At.list(directory)) {
-            Stat stat = Stat.at(directory, name);
-            if (stat.isDirectory()) {
-                try (Fd below = At.openDirectory(directory, name)) {
-                    removeMeetingPoints(below);
-                }
-            } else if (stat.type() == Stat.FIFO || stat.type() == Stat.SOCKET) {
-                At.unlink(directory, name);
-            }
-        }
-    }
-
-    private static Snapshot snapshot(Path target) throws IOException {
-        try (Fd root = open(target)) {
-            return Snapshot.of(root);
-        }
-    }
-
-    private static Fd open(Path directory) throws IOException {
-        return At.open(FilePath.of(directory.toString()), At.O_RDONLY | At.O_DIRECTORY);
     }
 }

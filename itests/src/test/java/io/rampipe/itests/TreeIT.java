@@ -3,10 +3,7 @@ package io.rampipe.itests;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import io.rampipe.api.FilePath;
-import io.rampipe.linux.At;
 import io.rampipe.linux.Fd;
-import io.rampipe.linux.Stat;
 import io.rampipe.testkit.NeedsMounts;
 import io.rampipe.testkit.ScratchDisk;
 import io.rampipe.testkit.tree.RandomTree;
@@ -40,7 +37,7 @@ class TreeIT {
         try (ScratchDisk disk = ScratchDisk.ext4(256);
                 Daemon daemon = new Daemon(disk.aside("daemon"))) {
             Path target = Files.createDirectories(disk.root().resolve("home/target"));
-            try (Fd root = open(target)) {
+            try (Fd root = Trees.open(target)) {
                 new RandomTree(random, root).build();
             }
             // What is pinned is this test's business alone.
@@ -67,62 +64,36 @@ class TreeIT {
             disk.mount();
             assertEquals(
                     List.of(),
-                    model.differences(snapshot(target)),
+                    model.differences(Trees.snapshot(target)),
                     "seed " + seed + ": after the disk was mounted again");
         }
     }
 
     private static Snapshot round(Daemon daemon, Path target, Random random, String where)
             throws Exception {
-        try (Fd root = open(target)) {
-            removeMeetingPoints(root);
+        try (Fd root = Trees.open(target)) {
+            Trees.removeMeetingPoints(root);
         }
         daemon.command("pin", target.toString()).ok();
         for (int part = random.nextInt(3); part >= 0; part--) {
-            try (Fd root = open(target)) {
+            try (Fd root = Trees.open(target)) {
                 new RandomTree(random, root).change(random.nextInt(60));
             }
             if (part > 0) {
-                Snapshot before = snapshot(target);
+                Snapshot before = Trees.snapshot(target);
                 daemon.command("sync", target.toString()).ok();
                 assertEquals(
                         List.of(),
-                        before.differences(snapshot(target)),
+                        before.differences(Trees.snapshot(target)),
                         where + "a checkpoint shows");
             }
         }
         assertTrue(daemon.pinned(target), where + "not pinned any more");
-        Snapshot model = snapshot(target);
+        Snapshot model = Trees.snapshot(target);
         daemon.command("unpin", target.toString()).ok();
-        assertEquals(List.of(), model.differences(snapshot(target)), where + "the disk differs");
+        assertEquals(
+                List.of(), model.differences(Trees.snapshot(target)), where + "the disk differs");
         return model;
-    }
-
-    /**
-     * FIFOs and sockets make a directory ineligible: who waits at one on disk would not be met
-     * through the overlay.
-     */
-    private static void removeMeetingPoints(Fd directory) throws IOException {
-        for (FilePath name : At.list(directory)) {
-            Stat stat = Stat.at(directory, name);
-            if (stat.isDirectory()) {
-                try (Fd below = At.openDirectory(directory, name)) {
-                    removeMeetingPoints(below);
-                }
-            } else if (stat.type() == Stat.FIFO || stat.type() == Stat.SOCKET) {
-                At.unlink(directory, name);
-            }
-        }
-    }
-
-    private static Snapshot snapshot(Path target) throws IOException {
-        try (Fd root = open(target)) {
-            return Snapshot.of(root);
-        }
-    }
-
-    private static Fd open(Path directory) throws IOException {
-        return At.open(FilePath.of(directory.toString()), At.O_RDONLY | At.O_DIRECTORY);
     }
 
     /** Somebody else who writes to the same disk. */

@@ -61,14 +61,6 @@ class CheckpointTest {
     }
 
     /** What would be there after a power cut now. */
-    private Snapshot afterPowerCut() throws IOException {
-        tree.uncover();
-        sync(Steps.NONE).recover(List.of(tree.target), List.of());
-        Snapshot s = tree.snapshot();
-        assertEquals(List.of(), tree.leftovers());
-        return s;
-    }
-
     @Test
     void onlyChangedBlocksAreWritten() throws Exception {
         Pin pin = tree.pin();
@@ -84,7 +76,7 @@ class CheckpointTest {
         assertEquals(new SyncBack.Dirty(0, 0, 0), sync.dirty(pin));
         assertEquals(new Result(true, 0, 0, 0), sync.checkpoint(pin));
         Snapshot model = tree.snapshot();
-        assertEquals(List.of(), model.differences(afterPowerCut()));
+        assertEquals(List.of(), model.differences(tree.afterPowerCut(reports::add)));
     }
 
     @Test
@@ -94,7 +86,7 @@ class CheckpointTest {
         assertTrue(sync(Steps.NONE).checkpoint(pin).files() > 0);
         assertEquals(new Result(true, 0, 0, 0), sync(Steps.NONE).checkpoint(pin));
         Snapshot model = tree.snapshot();
-        assertEquals(List.of(), model.differences(afterPowerCut()));
+        assertEquals(List.of(), model.differences(tree.afterPowerCut(reports::add)));
     }
 
     @Test
@@ -109,7 +101,7 @@ class CheckpointTest {
         in("echo three > small");
         assertTrue(sync.checkpoint(pin).consistent());
         Snapshot model = tree.snapshot();
-        assertEquals(List.of(), model.differences(afterPowerCut()));
+        assertEquals(List.of(), model.differences(tree.afterPowerCut(reports::add)));
     }
 
     @Test
@@ -121,7 +113,7 @@ class CheckpointTest {
         in("mv renamed d");
         assertTrue(sync.checkpoint(pin).consistent());
         Snapshot model = tree.snapshot();
-        assertEquals(List.of(), model.differences(afterPowerCut()));
+        assertEquals(List.of(), model.differences(tree.afterPowerCut(reports::add)));
     }
 
     @Test
@@ -139,7 +131,7 @@ class CheckpointTest {
                     }
                 };
         assertTrue(sync(meddle).checkpoint(pin).consistent());
-        assertEquals(List.of(), before.differences(afterPowerCut()));
+        assertEquals(List.of(), before.differences(tree.afterPowerCut(reports::add)));
     }
 
     @Test

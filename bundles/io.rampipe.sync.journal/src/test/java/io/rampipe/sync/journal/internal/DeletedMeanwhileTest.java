@@ -64,14 +64,6 @@ class DeletedMeanwhileTest {
                 reports::add);
     }
 
-    private Snapshot afterPowerCut() throws IOException {
-        tree.uncover();
-        new JournalSyncBack(Steps.NONE, reports::add).recover(List.of(tree.target), List.of());
-        Snapshot s = tree.snapshot();
-        assertEquals(List.of(), tree.leftovers());
-        return s;
-    }
-
     private JournalSyncBack checkpoint(Pin pin, String before, String meanwhile)
             throws IOException {
         Command.shell("cd " + tree.target + "; " + before);
@@ -107,7 +99,7 @@ class DeletedMeanwhileTest {
     void theDiskHoldsTheCheckpointAllTheSame() throws Exception {
         Pin pin = tree.pin();
         checkpoint(pin, "echo 1 > a; echo 2 > b; mkdir e; echo 3 > e/c", "rm -r a b e");
-        assertEquals(List.of(), atCheckpoint.differences(afterPowerCut()));
+        assertEquals(List.of(), atCheckpoint.differences(tree.afterPowerCut(reports::add)));
     }
 
     @Test
@@ -116,7 +108,7 @@ class DeletedMeanwhileTest {
         JournalSyncBack sync = checkpoint(pin, "echo 1 > a; echo 2 > b; mkdir e", "rm -r a b e");
         assertTrue(sync.checkpoint(pin).consistent());
         Snapshot now = tree.snapshot();
-        assertEquals(List.of(), now.differences(afterPowerCut()));
+        assertEquals(List.of(), now.differences(tree.afterPowerCut(reports::add)));
         assertGone("a");
         assertGone("b");
         assertGone("e");

@@ -69,7 +69,7 @@ class HardLinkTest {
         in("rm c; cat d/e; echo five >> d/e");
         Snapshot model = tree.snapshot();
         assertTrue(sync.checkpoint(pin).consistent());
-        assertEquals(List.of(), model.differences(afterPowerCut()));
+        assertEquals(List.of(), model.differences(tree.afterPowerCut(reports::add)));
         assertEquals("one\ntwo\nthree\nfour\nfive\n", Files.readString(tree.path("d/e")));
     }
 
@@ -88,15 +88,7 @@ class HardLinkTest {
         in("cat c; rm c; cat d/e; ln d/e g; rm d/e; cat g");
         Snapshot model = tree.snapshot();
         assertTrue(sync.checkpoint(pin).consistent());
-        assertEquals(List.of(), model.differences(afterPowerCut()));
+        assertEquals(List.of(), model.differences(tree.afterPowerCut(reports::add)));
         assertEquals("one\ntwo\nthree\n", Files.readString(tree.path("g")));
-    }
-
-    private Snapshot afterPowerCut() throws IOException {
-        tree.uncover();
-        new JournalSyncBack(Steps.NONE, reports::add).recover(List.of(tree.target), List.of());
-        Snapshot s = tree.snapshot();
-        assertEquals(List.of(), tree.leftovers());
-        return s;
     }
 }

@@ -1,5 +1,7 @@
 package io.rampipe.sync.journal.internal;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
 import io.rampipe.api.Target;
@@ -19,6 +21,7 @@ import java.nio.file.Path;
 import java.time.Instant;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Consumer;
 
 /** A directory on a real disk, and an overlay with its upper layer on a real tmpfs over it. */
 final class PinnedTree implements AutoCloseable {
@@ -132,6 +135,15 @@ final class PinnedTree implements AutoCloseable {
     /** What is seen there now: the merged tree, or what is on disk. */
     Fd openTarget() throws IOException {
         return At.open(target, At.O_RDONLY | At.O_DIRECTORY);
+    }
+
+    /** The disk as recovery leaves it after the power went; nothing of RamPipe's is left there. */
+    Snapshot afterPowerCut(Consumer<String> reports) throws IOException {
+        uncover();
+        new JournalSyncBack(Steps.NONE, reports).recover(List.of(target), List.of());
+        Snapshot s = snapshot();
+        assertEquals(List.of(), leftovers());
+        return s;
     }
 
     Snapshot snapshot() throws IOException {
