@@ -44,6 +44,13 @@ public record Pin(
     /** Absolute raw path of the upper directory. */
     public static final String UPPER = "upper";
 
+    /**
+     * Absolute raw path of the layer between upper and lower that hides names which the syncback
+     * has put on disk ({@code io.rampipe.linux.Mask}). Absent for file targets: nothing is renamed
+     * or removed below their mounts.
+     */
+    public static final String MASK = "mask";
+
     /** Absolute raw path of the overlay's work directory. */
     public static final String WORK = "work";
 

@@ -60,6 +60,7 @@ final class DirectoryPinning extends Pinning {
         try (LeaseSet leases = new LeaseSet(request.target().path())) {
             long since;
             // All that takes time and can be done before the leases: openers wait for them.
+            pool.makeMask(place.self());
             try (Fd overlay = Overlay.make(preparing, place.self(), Overlay.flags(place.mount()))) {
                 pin =
                         journalled(

@@ -131,11 +131,12 @@ final class Eligibility {
 
     static Estimate estimate(Target target, Tree tree, Collection<FilePath> hot) {
         Map<FilePath, Stat> files = tree.files();
-        long most = FOR_A_PIN;
+        long base = FOR_A_PIN + (long) tree.count() * FOR_A_FILE;
+        long most = base;
         for (Stat stat : files.values()) {
             most += pages(stat.size()) + FOR_A_FILE;
         }
-        return new Estimate(bytes(files, hot), most, files.size());
+        return new Estimate(base + bytes(files, hot), most, files.size());
     }
 
     static Estimate estimate(Stat file) {
@@ -147,7 +148,7 @@ final class Eligibility {
 
     /** What copying up the hot files takes. */
     private static long bytes(Map<FilePath, Stat> files, Collection<FilePath> hot) {
-        long bytes = FOR_A_PIN;
+        long bytes = 0;
         for (FilePath path : hot) {
             Stat stat = files.get(path);
             if (stat != null) {

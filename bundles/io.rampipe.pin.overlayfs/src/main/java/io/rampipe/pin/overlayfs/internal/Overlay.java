@@ -97,13 +97,21 @@ final class Overlay {
     static Fd make(Pin pin, Fd lower, long flags) throws IOException {
         String complaints = "";
         LinuxException last = null;
-        try (Fd upper = At.openNoLinks(pin.path(Pin.UPPER), At.O_PATH | At.O_DIRECTORY);
-                Fd work = At.openNoLinks(pin.path(Pin.WORK), At.O_PATH | At.O_DIRECTORY)) {
+        String mask = pin.attributes().get(Pin.MASK);
+        try (Fd upper = open(pin.path(Pin.UPPER));
+                Fd work = open(pin.path(Pin.WORK));
+                Fd between = mask == null ? null : open(pin.path(Pin.MASK))) {
+            FilePath lowest = lower.magicPath();
+            FilePath layers =
+                    between == null
+                            ? lowest
+                            : FilePath.ofRaw(
+                                    shown(pin.path(Pin.MASK), between).raw() + ":" + lowest.raw());
             for (Map<String, String> options : OPTIONS) {
                 try (NewMount mount = NewMount.of("overlay")) {
                     try {
                         mount.option("source", source(pin.id()))
-                                .option("lowerdir", lower.magicPath())
+                                .option("lowerdir", layers)
                                 .option("upperdir", shown(pin.path(Pin.UPPER), upper))
                                 .option("workdir", shown(pin.path(Pin.WORK), work));
                         for (Map.Entry<String, String> option : options.entrySet()) {
@@ -137,7 +145,7 @@ final class Overlay {
      * ever mounted here.
      */
     static boolean uses(Pin pin) throws IOException {
-        try (Fd upper = At.openNoLinks(pin.path(Pin.UPPER), At.O_PATH | At.O_DIRECTORY);
+        try (Fd upper = open(pin.path(Pin.UPPER));
                 NewMount mount = NewMount.of("overlay")) {
             mount.option("source", source(pin.id()))
                     .option("index", FilePath.of("on"))
@@ -157,6 +165,10 @@ final class Overlay {
             }
             throw e;
         }
+    }
+
+    private static Fd open(FilePath layer) throws LinuxException {
+        return At.openNoLinks(layer, At.O_PATH | At.O_DIRECTORY);
     }
 
     /** A path that people understand in mountinfo, unless overlayfs would misunderstand it. */

@@ -7,6 +7,7 @@ import io.rampipe.linux.At;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.Mask;
 import io.rampipe.linux.Stat;
 import io.rampipe.linux.Xattrs;
 import java.io.IOException;
@@ -19,6 +20,7 @@ final class PoolDirectory implements AutoCloseable {
     static final FilePath WORK = FilePath.of("work");
     static final FilePath MERGED = FilePath.of("merged");
     static final FilePath BASELINE = FilePath.of("baseline");
+    static final FilePath MASK = FilePath.of("mask");
 
     private static final int PRIVATE = 0700;
     private static final String PROBE = "user.rampipe";
@@ -53,6 +55,14 @@ final class PoolDirectory implements AutoCloseable {
         }
         try (Fd upper = At.openDirectory(fd, UPPER)) {
             copyAttributes(lower, upper);
+        }
+    }
+
+    /** Makes the layer that hides names; nothing must cover what is below. */
+    void makeMask(Fd lower) throws IOException {
+        At.mkdir(fd, MASK, PRIVATE);
+        try (Mask mask = Mask.open(path.resolve(MASK))) {
+            mask.build(lower, PoolDirectory::copyAttributes);
         }
     }
 

@@ -44,6 +44,9 @@ final class Records {
                         .with(Pin.WORK, pool.resolve(PoolDirectory.WORK).raw())
                         .with(Pin.LOWER_DEVICE, Stat.deviceText(stat.device()))
                         .with(Pin.LOWER_INODE, Long.toUnsignedString(stat.inode()));
+        if (target.kind() == Target.Kind.DIRECTORY) {
+            pin = pin.with(Pin.MASK, pool.resolve(PoolDirectory.MASK).raw());
+        }
         try {
             return pin.with(Pin.LOWER_HANDLE, FileHandle.of(lower).toString());
         } catch (LinuxException e) {

@@ -93,6 +93,9 @@ final class StrayMounts {
                         Records.preparing(id, target, pool.resolve(id), clock, lower)
                                 .at(Pin.Step.PINNED)
                                 .with(Pin.MOUNT, Integer.toString(over.id()));
+                if (!over.options().contains("lowerdir=" + pool.resolve(id).raw() + "/")) {
+                    pin = pin.without(Pin.MASK);
+                }
                 return single ? pin.with(Pin.HIDDEN, hidden.raw()) : pin;
             }
         } catch (LinuxException e) {

@@ -89,6 +89,11 @@ final class Tree {
         return files;
     }
 
+    /** Number of directories, the target included. */
+    int count() {
+        return directories.size();
+    }
+
     /** All that was seen. */
     Baseline baseline() {
         return baseline;

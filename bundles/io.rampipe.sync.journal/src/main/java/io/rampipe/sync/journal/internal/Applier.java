@@ -6,6 +6,7 @@ import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.Io;
 import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.Mask;
 import io.rampipe.linux.Stat;
 import io.rampipe.sync.journal.internal.Drift.Found;
 import io.rampipe.sync.journal.internal.LogRecord.Data;
@@ -85,7 +86,8 @@ final class Applier implements AutoCloseable {
     private boolean moving;
     private int currentFile = LogRecord.NONE;
     private Opened current;
-    private Fd upper;
+    private UpperLayer upper;
+    private boolean changing;
     private boolean skipped;
     private final Set<Integer> heldBack = new HashSet<>();
 
@@ -150,26 +152,67 @@ final class Applier implements AutoCloseable {
     }
 
     /**
-     * New names are put only where the upper layer has them still: overlayfs leaves a whiteout only
-     * where there is something below, so what a program has deleted meanwhile would come into sight
-     * again (ovl_lower_positive in fs/overlayfs/namei.c).
+     * There is a pin, and so an overlay that must not show what programs have deleted there since:
+     * names that are put on disk are hidden first ({@link Mask}). In directories that have come to
+     * the disk since it was mounted they cannot be hidden, and are left out.
      *
-     * @param root of the upper layer
+     * @param layer the pin's upper layer
+     * @param mounted whether programs may change it
      */
-    void onlyWhatIsStillIn(Fd root) {
-        upper = root;
+    void below(UpperLayer layer, boolean mounted) {
+        upper = layer;
+        changing = mounted;
     }
 
-    /** Whether names were left out because programs have deleted them: the log must stay. */
+    /** Whether names were left out: the log must stay. */
     boolean skipped() {
         return skipped;
     }
 
-    private boolean isGone(int directory, FilePath name) throws IOException {
-        if (upper == null || Drift.isConflictName(log.header().pin(), name)) {
-            // A copy beside what others have changed has another name in the upper layer.
-            return false;
+    /** Whether something may be put under a name that is free on disk. */
+    private boolean mayAppear(int directory, FilePath name) throws IOException {
+        String pin = log.header().pin();
+        if (upper == null || Drift.isConflictName(pin, name)) {
+            // A copy beside what others have changed is to be seen.
+            return true;
         }
+        for (Directory d : before(directory)) {
+            boolean stays = d.oldParent() == LogRecord.NONE;
+            if (stays && !d.staged().isEmpty() || Drift.isConflictName(pin, d.newName())) {
+                // As new as the name, which is hidden with it.
+                return true;
+            }
+        }
+        return upper.mask() != null && upper.mask().hide(below(directory), name)
+                || !changing && !isGone(directory, name);
+    }
+
+    /** The path on disk of a directory as the overlay knows it, before anything moves. */
+    private FilePath below(int directory) throws IOException {
+        FilePath path = NO_NAME;
+        for (Directory d : before(directory)) {
+            FilePath name = d.oldParent() == LogRecord.NONE ? d.newName() : d.oldName();
+            path = path.isEmpty() ? name : name.resolve(path);
+        }
+        return path;
+    }
+
+    /** A directory and those that it was in, up to but not including the target's own. */
+    private List<Directory> before(int directory) throws IOException {
+        List<Directory> way = new ArrayList<>();
+        for (int id = directory; id > LogRecord.ROOT; ) {
+            Directory d = log.directories().get(id);
+            if (d == null || way.size() > MOST_NESTED) {
+                throw new IOException("directories in the redo log are nested too deep");
+            }
+            way.add(d);
+            id = d.oldParent() == LogRecord.NONE ? d.newParent() : d.oldParent();
+        }
+        return way;
+    }
+
+    /** Whether the upper layer has no such name any more. */
+    private boolean isGone(int directory, FilePath name) throws IOException {
         FilePath path = null;
         for (int id = directory, n = 0; id != LogRecord.ROOT; n++) {
             Directory d = log.directories().get(id);
@@ -183,9 +226,9 @@ final class Applier implements AutoCloseable {
             id = d.newParent();
         }
         if (path == null) {
-            return inode(upper, name) == 0;
+            return inode(upper.root(), name) == 0;
         }
-        try (Fd dir = At.openBeneathSameMount(upper, path, At.O_PATH | At.O_DIRECTORY, 0)) {
+        try (Fd dir = At.openBeneathSameMount(upper.root(), path, At.O_PATH | At.O_DIRECTORY, 0)) {
             return inode(dir, name) == 0;
         } catch (LinuxException e) {
             if (e.is(Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP)) {
@@ -193,25 +236,6 @@ final class Applier implements AutoCloseable {
             }
             throw e;
         }
-    }
-
-    /**
-     * Puts something under a new name, unless it is gone from the upper layer. It may go in the
-     * instant between looking and putting; then it is taken back at once.
-     *
-     * @return whether it is there now
-     */
-    private boolean placeNew(FilePath staged, Fd dir, int directory, FilePath name)
-            throws IOException {
-        if (!isGone(directory, name)) {
-            At.renameNoReplace(staging, staged, dir, name);
-            if (!isGone(directory, name)) {
-                return true;
-            }
-            At.renameNoReplace(dir, name, staging, staged);
-        }
-        skipped = true;
-        return false;
     }
 
     private void freeReserve() throws IOException {
@@ -525,6 +549,9 @@ final class Applier implements AutoCloseable {
                 throw e;
             }
         }
+        if (upper != null && upper.mask() != null) {
+            upper.mask().forget(below(r.directory()), r.name());
+        }
     }
 
     private boolean isStill(Fd dir, Remove r) throws IOException {
@@ -549,9 +576,13 @@ final class Applier implements AutoCloseable {
         if (now == d.inode() || inode(staging, d.staged()) != d.inode()) {
             return;
         }
+        if (now == 0 && !mayAppear(d.newParent(), d.newName())) {
+            skipped = true;
+            return;
+        }
         steps.before("rename a directory in");
         if (now == 0) {
-            placeNew(d.staged(), dir, d.newParent(), d.newName());
+            At.renameNoReplace(staging, d.staged(), dir, d.newName());
         } else {
             placeBeside(d.staged(), d.newParent(), d.newName());
         }
@@ -570,13 +601,9 @@ final class Applier implements AutoCloseable {
             return;
         }
         long now = inode(dir, r.name());
-        if (now == 0 && isGone(r.directory(), r.name())) {
+        if (now == 0 && !mayAppear(r.directory(), r.name())) {
             skipped = true;
             heldBack.add(r.file());
-            return;
-        }
-        if (now == f.inode() && isGone(r.directory(), r.name())) {
-            takeBack(f, dir, r);
             return;
         }
         placed.computeIfAbsent(r.file(), k -> new ArrayList<>(1)).add(r);
@@ -593,10 +620,7 @@ final class Applier implements AutoCloseable {
         }
         if (now == 0) {
             steps.before("rename a new file in");
-            if (!placeNew(from, dir, r.directory(), r.name())) {
-                placed.get(r.file()).remove(r);
-                heldBack.add(r.file());
-            }
+            At.renameNoReplace(staging, from, dir, r.name());
         } else if (mayReplace(dir, r, now)) {
             steps.before("rename a new file over");
             At.rename(staging, from, dir, r.name());
@@ -604,21 +628,6 @@ final class Applier implements AutoCloseable {
             steps.before("rename a new file in beside");
             placeBeside(from, r.directory(), r.name());
         }
-    }
-
-    /**
-     * Placed by a run that was cut before it could look again: the file had just been deleted in
-     * RAM, without a whiteout, so that the one on disk has come into sight.
-     */
-    private void takeBack(File f, Fd dir, PlaceFile r) throws IOException {
-        steps.before("take a deleted file back");
-        if (inode(staging, f.staged()) == 0) {
-            At.renameNoReplace(dir, r.name(), staging, f.staged());
-        } else {
-            At.unlink(dir, r.name());
-        }
-        skipped = true;
-        heldBack.add(r.file());
     }
 
     /** Inode numbers are used again: a directory is never what was there. */

@@ -41,6 +41,10 @@ final class Planner {
         Attributes attributes;
 
         Stat upper;
+
+        /** Where the overlay looks for more below upper; null if it does not. */
+        FilePath below;
+
         boolean differs;
 
         /** Something is put into it or taken out of it on disk. */
@@ -164,8 +168,9 @@ final class Planner {
     void look() throws IOException {
         root.inode = place.stat().inode();
         byLower.put(root.inode, root);
+        root.below = NO_NAME;
         if (upper.wholeDirectory()) {
-            findRedirects(upper.root(), root, root);
+            findRedirects(upper.root(), root, root, NO_NAME);
         }
         Stat s = Stat.of(upper.root());
         digest.add(0, NO_NAME, s);
@@ -188,8 +193,9 @@ final class Planner {
      *
      * @param lower what {@code dir} merges with; null if nothing
      * @param here what is on disk where {@code dir} belongs; null if nothing
+     * @param path where the overlay looks for more below {@code dir}; null if it does not
      */
-    private void findRedirects(Fd dir, Dir lower, Dir here) throws IOException {
+    private void findRedirects(Fd dir, Dir lower, Dir here, FilePath path) throws IOException {
         for (FilePath name : At.listDirectories(dir)) {
             try (Fd sub = openSub(dir, name)) {
                 if (sub == null) {
@@ -197,11 +203,12 @@ final class Planner {
                 }
                 Dir below = null;
                 FilePath redirect = UpperLayer.redirect(sub).orElse(null);
-                if (UpperLayer.isOpaque(sub)) {
+                FilePath more = below(path, name, sub);
+                if (more == null) {
                     redirect = null;
                 } else if (redirect != null) {
                     Dir before = lower(redirect.isAbsolute() ? root : lower, redirect);
-                    below = renamed(origin(sub), before, here, name);
+                    below = renamed(origin(sub, more), before, here, name);
                 } else if (lower != null) {
                     below = lower(lower, name);
                 }
@@ -215,9 +222,26 @@ final class Planner {
                 if (there == null && here != null) {
                     there = there(here, name);
                 }
-                findRedirects(sub, below, there);
+                findRedirects(sub, below, there, more);
             }
         }
+    }
+
+    /**
+     * Where the overlay looks for more of a directory: where its redirect leads, or by its name.
+     *
+     * @param path the same of the one that it is in; null if nowhere
+     * @return null if nowhere
+     */
+    private static FilePath below(FilePath path, FilePath name, Fd sub) throws IOException {
+        if (UpperLayer.isOpaque(sub)) {
+            return null;
+        }
+        FilePath redirect = UpperLayer.redirect(sub).orElse(null);
+        if (redirect != null && redirect.isAbsolute()) {
+            return FilePath.ofRaw(redirect.raw().replaceFirst("^/+", ""));
+        }
+        return path == null ? null : path.resolve(redirect == null ? name : redirect);
     }
 
     /**
@@ -235,7 +259,10 @@ final class Planner {
     }
 
     /** Inode number of the directory on disk that it was copied up from; 0 if it is not known. */
-    private long origin(Fd sub) throws IOException {
+    private long origin(Fd sub, FilePath path) throws IOException {
+        if (upper.mask() != null) {
+            return upper.mask().inode(path);
+        }
         FileHandle handle = UpperLayer.origin(sub).orElse(null);
         if (handle == null) {
             return 0;
@@ -358,6 +385,10 @@ final class Planner {
             } else {
                 file(self, name, s, disk, at);
             }
+        }
+        if (disk != null && !complete && self.below != null && upper.mask() != null) {
+            // Deleted since they were put on disk, and hidden there.
+            rest = new HashSet<>(upper.mask().hidden(self.below, new HashSet<>(names)));
         }
         for (FilePath name : rest) {
             if (!drift.isConflictName(name)) {
@@ -513,6 +544,7 @@ final class Planner {
                 remove(self, disk, at);
             }
             child.newParent = self;
+            child.below = below(self.below, name, sub);
             child.newName = at.name();
             child.upperPath = self.upperPath.resolve(name);
             child.upperInode = s.inode();

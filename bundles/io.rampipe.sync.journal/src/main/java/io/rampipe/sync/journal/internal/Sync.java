@@ -217,7 +217,7 @@ final class Sync {
                                 contents,
                                 f -> tell(place, List.of(f)),
                                 steps)) {
-                    apply(applier, fd, waits);
+                    apply(applier, fd, waits, mounted);
                     waits |= applier.skipped();
                     for (int id : applier.lost()) {
                         tell(place, List.of(applier.loss(contents.files().get(id))));
@@ -246,9 +246,10 @@ final class Sync {
         }
     }
 
-    private void apply(Applier applier, Fd log, boolean dataOnly) throws IOException {
+    private void apply(Applier applier, Fd log, boolean dataOnly, boolean mounted)
+            throws IOException {
         if (upper.wholeDirectory()) {
-            applier.onlyWhatIsStillIn(upper.root());
+            applier.below(upper, mounted);
         }
         try {
             applier.apply(log, dataOnly);
@@ -297,7 +298,8 @@ final class Sync {
                     staging.makeCommitDurable();
                     memory.uncertain(0);
                 }
-                Result result = finish(place, staging, lower, plan, out, writer, log, names);
+                Result result =
+                        finish(place, staging, lower, plan, out, writer, log, names, mounted);
                 remember(place, plan, deferred);
                 return result;
             }
@@ -380,7 +382,8 @@ final class Sync {
             PlanWriter out,
             LogWriter writer,
             LogFile log,
-            Staged names)
+            Staged names,
+            boolean mounted)
             throws IOException {
         if (out.empty()) {
             drift.save();
@@ -404,7 +407,7 @@ final class Sync {
                         f -> tell(place, List.of(f)),
                         steps)) {
             applier.expect(out.changedInPlace());
-            apply(applier, log.open(), deferred);
+            apply(applier, log.open(), deferred, mounted);
             deferred |= applier.skipped();
             patched = applier.bytes();
             for (int id : applier.lost()) {

@@ -8,6 +8,7 @@ import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.FileHandle;
 import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.Mask;
 import io.rampipe.linux.Stat;
 import io.rampipe.linux.Xattrs;
 import java.io.IOException;
@@ -40,11 +41,13 @@ final class UpperLayer implements AutoCloseable {
 
     private final Fd root;
     private final Fd index;
+    private final Mask mask;
     private final FilePath only;
 
-    private UpperLayer(Fd root, Fd index, FilePath only) {
+    private UpperLayer(Fd root, Fd index, Mask mask, FilePath only) {
         this.root = root;
         this.index = index;
+        this.mask = mask;
         this.only = only;
     }
 
@@ -65,8 +68,18 @@ final class UpperLayer implements AutoCloseable {
                 }
             }
         }
+        Mask mask = null;
+        try {
+            mask = pin.attributes().containsKey(Pin.MASK) ? Mask.open(pin.path(Pin.MASK)) : null;
+        } catch (LinuxException e) {
+            root.close();
+            if (index != null) {
+                index.close();
+            }
+            throw e;
+        }
         boolean file = pin.target().kind() == Target.Kind.FILE;
-        return new UpperLayer(root, index, file ? pin.target().path().name() : null);
+        return new UpperLayer(root, index, mask, file ? pin.target().path().name() : null);
     }
 
     Fd root() {
@@ -80,6 +93,11 @@ final class UpperLayer implements AutoCloseable {
 
     Fd index() {
         return index;
+    }
+
+    /** The layer below it that hides names; null if there is none. */
+    Mask mask() {
+        return mask;
     }
 
     boolean wholeDirectory() {
@@ -245,6 +263,9 @@ final class UpperLayer implements AutoCloseable {
         root.close();
         if (index != null) {
             index.close();
+        }
+        if (mask != null) {
+            mask.close();
         }
     }
 }

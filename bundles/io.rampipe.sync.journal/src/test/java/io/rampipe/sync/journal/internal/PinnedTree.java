@@ -9,6 +9,7 @@ import io.rampipe.linux.At;
 import io.rampipe.linux.Baseline;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.FileHandle;
+import io.rampipe.linux.Mask;
 import io.rampipe.linux.Mounts;
 import io.rampipe.linux.Stat;
 import io.rampipe.testkit.Command;
@@ -49,11 +50,12 @@ final class PinnedTree implements AutoCloseable {
 
     /** Puts an empty upper layer over what is on disk. */
     Pin pin() throws IOException {
-        Command.shell("cd " + pool + " && rm -rf upper work && mkdir upper work");
+        Command.shell("cd " + pool + " && rm -rf upper work mask && mkdir upper work mask");
         try (Fd lower = openTarget();
                 Fd upper = At.open(FilePath.of(pool + "/upper"), At.O_RDONLY | At.O_DIRECTORY)) {
             Attributes.of(lower, Stat.of(lower)).give(upper, Steps.NONE);
             baseline(lower);
+            mask(lower);
         }
         describe(Target.directory(target));
         cover();
@@ -65,6 +67,13 @@ final class PinnedTree implements AutoCloseable {
         Baseline baseline = new Baseline();
         baseline.tree(lower);
         baseline.save(FilePath.of(pool + "/baseline"));
+    }
+
+    private void mask(Fd lower) throws IOException {
+        try (Mask mask = Mask.open(FilePath.of(pool + "/mask"))) {
+            mask.build(
+                    lower, (from, to) -> Attributes.of(from, Stat.of(from)).give(to, Steps.NONE));
+        }
     }
 
     /** The record for what is on disk now; nothing must cover the target. */
@@ -85,6 +94,8 @@ final class PinnedTree implements AutoCloseable {
                                     pool + "/upper",
                                     Pin.WORK,
                                     pool + "/work",
+                                    Pin.MASK,
+                                    pool + "/mask",
                                     Pin.BASELINE,
                                     pool + "/baseline",
                                     Pin.LOWER_DEVICE,
@@ -105,6 +116,8 @@ final class PinnedTree implements AutoCloseable {
                 "overlay",
                 0,
                 "lowerdir="
+                        + pool
+                        + "/mask:"
                         + target
                         + ",upperdir="
                         + pool
