@@ -3,8 +3,12 @@ package io.rampipe.linux;
 import io.rampipe.api.FilePath;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -27,10 +31,16 @@ public final class Mask implements AutoCloseable {
      */
     private static final String INODE = "trusted.overlay.rampipe.inode";
 
+    /**
+     * File handle of the directory on disk, as {@link FileHandle#toString} has it, if it has one.
+     */
+    private static final String HANDLE = "trusted.overlay.rampipe.handle";
+
     private static final int PRIVATE = 0700;
     private static final int TO_LOOK = At.O_RDONLY | At.O_DIRECTORY | At.O_NOFOLLOW | At.O_NOATIME;
 
     private final Fd root;
+    private Map<Long, FilePath> paths;
 
     private Mask(Fd root) {
         this.root = root;
@@ -65,6 +75,7 @@ public final class Mask implements AutoCloseable {
                     attributes.copy(below, made);
                     long inode = Stat.of(below).inode();
                     Xattrs.set(made, INODE, ByteBuffer.allocate(Long.BYTES).putLong(inode).array());
+                    setHandle(made, below);
                 }
             } catch (LinuxException e) {
                 // Gone, or something else by now; or the file system does not tell types.
@@ -72,6 +83,28 @@ public final class Mask implements AutoCloseable {
                     throw e;
                 }
             }
+        }
+    }
+
+    private static void setHandle(Fd made, Fd below) throws LinuxException {
+        try {
+            String handle = FileHandle.of(below).toString();
+            Xattrs.set(made, HANDLE, handle.getBytes(StandardCharsets.US_ASCII));
+        } catch (LinuxException e) {
+            if (!e.is(Errno.EOPNOTSUPP)) {
+                throw e;
+            }
+        }
+    }
+
+    /** File handle of the directory that was on disk at a path when this was built. */
+    public Optional<FileHandle> handle(FilePath path) throws LinuxException {
+        try (Fd dir = directory(path)) {
+            return dir == null
+                    ? Optional.empty()
+                    : Xattrs.get(dir, HANDLE)
+                            .map(b -> new String(b, StandardCharsets.US_ASCII))
+                            .map(FileHandle::parse);
         }
     }
 
@@ -84,6 +117,31 @@ public final class Mask implements AutoCloseable {
             return dir == null
                     ? 0
                     : Xattrs.get(dir, INODE).map(b -> ByteBuffer.wrap(b).getLong()).orElse(0L);
+        }
+    }
+
+    /**
+     * Paths of all directories that were on disk when this was built, but for the target, by inode
+     * number.
+     */
+    public Map<Long, FilePath> paths() throws LinuxException {
+        if (paths == null) {
+            Map<Long, FilePath> found = new HashMap<>();
+            addPaths(root, FilePath.of(""), found);
+            paths = found;
+        }
+        return paths;
+    }
+
+    private static void addPaths(Fd dir, FilePath path, Map<Long, FilePath> paths)
+            throws LinuxException {
+        for (FilePath name : At.listDirectories(dir)) {
+            try (Fd sub = At.openDirectory(dir, name)) {
+                FilePath child = path.resolve(name);
+                Xattrs.get(sub, INODE)
+                        .ifPresent(b -> paths.put(ByteBuffer.wrap(b).getLong(), child));
+                addPaths(sub, child, paths);
+            }
         }
     }
 

@@ -183,11 +183,23 @@ final class Applier implements AutoCloseable {
                 return true;
             }
         }
-        return upper.mask() != null && upper.mask().hide(below(directory), name)
+        return upper.mask() != null && upper.mask().hide(masked(directory), name)
                 || !changing && !isGone(directory, name);
     }
 
-    /** The path on disk of a directory as the overlay knows it, before anything moves. */
+    /**
+     * The path of a directory on disk in the mask: it is where it was at first even if it has been
+     * moved on disk since, which the overlay need not have noticed.
+     */
+    private FilePath masked(int directory) throws IOException {
+        if (directory == LogRecord.ROOT) {
+            return NO_NAME;
+        }
+        FilePath first = upper.mask().paths().get(log.directories().get(directory).inode());
+        return first == null ? below(directory) : first;
+    }
+
+    /** The path on disk of a directory before anything moves. */
     private FilePath below(int directory) throws IOException {
         FilePath path = NO_NAME;
         for (Directory d : before(directory)) {
@@ -484,7 +496,7 @@ final class Applier implements AutoCloseable {
         if (d.oldParent() == LogRecord.NONE) {
             return;
         }
-        if (!moving) {
+        if (!moving && log.header().deferred()) {
             // A disk that fails shows it here, where the overlay can still be put back.
             closeCurrent();
             makeDurable();
@@ -550,7 +562,7 @@ final class Applier implements AutoCloseable {
             }
         }
         if (upper != null && upper.mask() != null) {
-            upper.mask().forget(below(r.directory()), r.name());
+            upper.mask().forget(masked(r.directory()), r.name());
         }
     }
 

@@ -130,6 +130,11 @@ final class Capture implements AutoCloseable {
         this.room = room;
     }
 
+    /** Bytes of RAM that it may take. */
+    long memory() {
+        return room;
+    }
+
     /** The file's copy; null if there is none, because it did not fit. */
     Image of(Node n) {
         Image i = images.get(n.upper.inode());

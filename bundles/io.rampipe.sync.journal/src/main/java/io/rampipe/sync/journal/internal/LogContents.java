@@ -24,12 +24,6 @@ import java.util.Set;
 /** A whole, undamaged log: its header, and the directories and files it speaks of. */
 record LogContents(Header header, Map<Integer, Directory> directories, Map<Integer, File> files) {
 
-    /** Whether directories that were on disk before change places. */
-    boolean moves() {
-        return directories.values().stream()
-                .anyMatch(d -> !d.staged().isEmpty() && d.oldParent() != LogRecord.NONE);
-    }
-
     /**
      * Reads it to its end and checks that it makes sense. Applies nothing. Uses as much memory as
      * the log is large, within a small factor.

@@ -50,6 +50,9 @@ final class Planner {
         /** Something is put into it or taken out of it on disk. */
         boolean touched;
 
+        /** The overlay finds more of it under a former path. */
+        boolean leans;
+
         /** Others have taken away, or the place of, what it was on disk. */
         boolean lost;
 
@@ -127,10 +130,16 @@ final class Planner {
     private final Map<Long, Dir> redirected = new HashMap<>();
     private final Set<Long> astray = new HashSet<>();
 
+    /** Former paths of directories that are opaque by {@link Absorber}; null: not looked for. */
+    private List<FilePath> absorbed;
+
     /** What is removed on disk, with all that is in it. */
     private final Set<Long> going = new HashSet<>();
 
     private final Set<Long> claimed = new HashSet<>();
+
+    /** Files on disk that are known to be ones in upper. */
+    private final Set<Long> taken = new HashSet<>();
 
     private final List<Dir> directories = new ArrayList<>();
     private final Map<Long, Node> nodes = new LinkedHashMap<>();
@@ -202,21 +211,12 @@ final class Planner {
                     continue;
                 }
                 Dir below = null;
-                FilePath redirect = UpperLayer.redirect(sub).orElse(null);
                 FilePath more = below(path, name, sub);
-                if (more == null) {
-                    redirect = null;
-                } else if (redirect != null) {
-                    Dir before = lower(redirect.isAbsolute() ? root : lower, redirect);
-                    below = renamed(origin(sub, more), before, here, name);
-                } else if (lower != null) {
+                FilePath redirect = UpperLayer.redirect(sub).orElse(null);
+                if (redirect != null && (more != null || upper.mask() != null)) {
+                    below = renamed(sub, lower, here, path, name, redirect);
+                } else if (lower != null && !UpperLayer.isOpaque(sub)) {
                     below = lower(lower, name);
-                }
-                if (redirect != null && below != null) {
-                    redirected.put(Stat.of(sub).inode(), below);
-                    claimed.add(below.inode);
-                } else if (redirect != null) {
-                    astray.add(Stat.of(sub).inode());
                 }
                 Dir there = below;
                 if (there == null && here != null) {
@@ -237,31 +237,117 @@ final class Planner {
         if (UpperLayer.isOpaque(sub)) {
             return null;
         }
-        FilePath redirect = UpperLayer.redirect(sub).orElse(null);
-        if (redirect != null && redirect.isAbsolute()) {
+        return below(path, UpperLayer.redirect(sub).orElse(name));
+    }
+
+    private static FilePath below(FilePath path, FilePath redirect) {
+        if (redirect.isAbsolute()) {
             return FilePath.ofRaw(redirect.raw().replaceFirst("^/+", ""));
         }
-        return path == null ? null : path.resolve(redirect == null ? name : redirect);
+        return path == null ? null : path.resolve(redirect);
     }
 
     /**
-     * The directory on disk that a renamed one is: where its redirect leads. Unless an attempt that
-     * was cut short has taken it to its place already, where another may be now.
+     * The directory on disk that a renamed one is: where its redirect leads. Unless it has been
+     * taken to its place already, where another may be now: by an attempt that was cut short, or
+     * because it has been absorbed.
      *
-     * @param here what is on disk where the one belongs that it is in; null if nothing
+     * @param lower what the one merges with that it is in; null if nothing
+     * @param here what is on disk where that one belongs; null if nothing
      */
-    private Dir renamed(long origin, Dir before, Dir here, FilePath name) throws IOException {
-        if (origin == 0 || before != null && before.inode == origin) {
-            return before;
+    private Dir renamed(
+            Fd sub, Dir lower, Dir here, FilePath path, FilePath name, FilePath redirect)
+            throws IOException {
+        Dir from = redirect.isAbsolute() ? root : lower;
+        FilePath was = below(path, redirect);
+        long origin = origin(sub, was);
+        Dir below = from == null ? null : lower(from, redirect);
+        if (origin != 0 && (below == null || below.inode != origin)) {
+            Dir after = here == null ? null : there(here, name);
+            below = after != null && after.inode == origin ? after : below;
         }
-        Dir after = here == null ? null : there(here, name);
-        return after != null && after.inode == origin ? after : before;
+        boolean ours = below(path, name, sub) == null || isAbsorbed(was);
+        if (origin != 0 && upper.mask() != null && (below == null || below.inode != origin)) {
+            FilePath now = wherever(was, origin);
+            Dir found = now == null || now.isEmpty() ? null : lower(root, now);
+            if (found != null && found.inode == origin) {
+                below = found;
+            } else if (ours || now != null && now.isEmpty()) {
+                below = null;
+                ours = true;
+            }
+        } else if (origin == 0 && ours) {
+            below = null;
+        }
+        if (below != null) {
+            redirected.put(Stat.of(sub).inode(), below);
+            claimed.add(below.inode);
+        } else if (!ours) {
+            astray.add(Stat.of(sub).inode());
+        }
+        return below;
+    }
+
+    /**
+     * Where a directory on disk is now that had a path there.
+     *
+     * @return below the target; empty if an earlier syncback has taken it away; null if it is gone,
+     *     or elsewhere, or cannot be found
+     */
+    private FilePath wherever(FilePath was, long origin) throws IOException {
+        FileHandle handle = upper.mask().handle(was).orElse(null);
+        if (handle == null) {
+            return null;
+        }
+        try (Fd found = handle.open(place.disk().root(), At.O_PATH)) {
+            String target = place.directory().currentPath().raw() + "/";
+            String path = found.currentPath().raw();
+            if (Stat.of(found).inode() != origin) {
+                return null;
+            }
+            if (path.startsWith(target)) {
+                return FilePath.ofRaw(path.substring(target.length()));
+            }
+            return path.startsWith("/" + Disk.HOME + "/") ? NO_NAME : null;
+        } catch (LinuxException e) {
+            if (!e.is(Errno.ESTALE, Errno.ENOENT, Errno.EOPNOTSUPP, Errno.EINVAL)) {
+                throw e;
+            }
+            return null;
+        }
+    }
+
+    /** Whether a directory, or one that it was in, has been absorbed. */
+    private boolean isAbsorbed(FilePath was) throws IOException {
+        if (upper.mask() == null) {
+            return false;
+        }
+        if (absorbed == null) {
+            absorbed = new ArrayList<>();
+            findAbsorbed(upper.root(), NO_NAME);
+        }
+        return absorbed.stream().anyMatch(a -> a.contains(was));
+    }
+
+    private void findAbsorbed(Fd dir, FilePath path) throws IOException {
+        for (FilePath name : At.listDirectories(dir)) {
+            try (Fd sub = openSub(dir, name)) {
+                if (sub != null) {
+                    FilePath redirect = UpperLayer.redirect(sub).orElse(null);
+                    FilePath was = redirect == null ? null : below(path, redirect);
+                    if (was != null && UpperLayer.isOpaque(sub)) {
+                        absorbed.add(was);
+                    }
+                    findAbsorbed(sub, below(path, name, sub));
+                }
+            }
+        }
     }
 
     /** Inode number of the directory on disk that it was copied up from; 0 if it is not known. */
     private long origin(Fd sub, FilePath path) throws IOException {
         if (upper.mask() != null) {
-            return upper.mask().inode(path);
+            return path == null ? 0 : upper.mask().inode(path);
         }
         FileHandle handle = UpperLayer.origin(sub).orElse(null);
         if (handle == null) {
@@ -510,12 +596,12 @@ final class Planner {
         Stat below = at.below();
         try (Fd sub = UpperLayer.open(dir, name, UpperLayer.READ | At.O_DIRECTORY)) {
             Dir child = redirected.get(s.inode());
-            boolean childComplete = false;
+            boolean childComplete = UpperLayer.isOpaque(sub);
             if (child == null) {
                 if (below != null && below.isDirectory() && !claimed.contains(below.inode())) {
                     sameMount(name, below);
                     child = lowerDir(self, at.name(), below);
-                    childComplete = complete || UpperLayer.isOpaque(sub) || !at.name().equals(name);
+                    childComplete |= complete || !at.name().equals(name);
                 } else {
                     child = new Dir();
                     child.lost =
@@ -545,6 +631,10 @@ final class Planner {
             }
             child.newParent = self;
             child.below = below(self.below, name, sub);
+            child.leans =
+                    child.below != null
+                            && !astray.contains(s.inode())
+                            && UpperLayer.redirect(sub).isPresent();
             child.newName = at.name();
             child.upperPath = self.upperPath.resolve(name);
             child.upperInode = s.inode();
@@ -676,6 +766,8 @@ final class Planner {
             digest.add(-1, name, s);
             Memory.Entry known = memory.get(s.inode());
             if (known != null && known.matches(s) && !mapped.contains(s.inode())) {
+                // Not to be changed into another file, though all its names may be taken by now.
+                taken.add(known.lower());
                 continue;
             }
             Node node = new Node(s);
@@ -685,7 +777,6 @@ final class Planner {
     }
 
     private void identify() throws IOException {
-        Set<Long> taken = new HashSet<>();
         UpperDirectories dirs = new UpperDirectories(upper);
         try {
             for (Node n : nodes.values()) {
@@ -693,14 +784,14 @@ final class Planner {
                 if (more != null) {
                     n.names.addAll(more);
                 }
-                byOrigin(n, dirs, taken);
+                byOrigin(n, dirs);
             }
         } finally {
             dirs.close();
         }
         for (Node n : nodes.values()) {
             if (n.lower == null && !n.names.isEmpty() && n.upper.isRegular()) {
-                byName(n, taken);
+                byName(n);
             }
             n.mapped =
                     mapped.contains(n.upper.inode())
@@ -715,7 +806,7 @@ final class Planner {
     }
 
     /** It was copied up from there. */
-    private void byOrigin(Node n, UpperDirectories dirs, Set<Long> taken) throws IOException {
+    private void byOrigin(Node n, UpperDirectories dirs) throws IOException {
         try (Fd fd = dirs.openToLook(n)) {
             UpperLayer.refuseMetacopy(fd);
             FileHandle origin = UpperLayer.origin(fd).orElse(null);
@@ -806,7 +897,7 @@ final class Planner {
      * It has replaced a file of the same name, which has no other names: then that file may as well
      * get the new data, where that is less to write.
      */
-    private void byName(Node n, Set<Long> taken) {
+    private void byName(Node n) {
         for (Name m : n.names) {
             Stat s = m.lower();
             if (s != null
@@ -876,9 +967,9 @@ final class Planner {
         return removals;
     }
 
-    /** Whether directories that are on disk change places. */
-    boolean moves() {
-        return directories.stream().anyMatch(Dir::moved);
+    /** Directories that must not change places on disk as long as the overlay is mounted. */
+    List<Dir> leaning() {
+        return directories.stream().filter(d -> d.leans && (d.isNew() || d.moved())).toList();
     }
 
     UpperLayer upper() {

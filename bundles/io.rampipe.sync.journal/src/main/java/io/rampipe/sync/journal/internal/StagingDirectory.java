@@ -6,6 +6,7 @@ import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.Io;
 import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.Mask;
 import io.rampipe.linux.Stat;
 import java.io.IOException;
 import java.util.function.Predicate;
@@ -18,11 +19,15 @@ final class StagingDirectory implements AutoCloseable {
     static final String UNCOMMITTED = ".redo.tmp";
     static final String STAGED = ".d";
 
+    /** Begins the name of an emptied directory. */
+    private static final String KEPT = "kept-";
+
     private final Disk disk;
     private final FilePath log;
     private final FilePath uncommitted;
     private final FilePath name;
     private final Steps steps;
+    private Mask mask;
     private Fd fd;
 
     StagingDirectory(Disk disk, String pin, Steps steps) {
@@ -205,8 +210,8 @@ final class StagingDirectory implements AutoCloseable {
         }
         boolean left = false;
         for (FilePath n : At.list(dir)) {
-            if (which.test(n)) {
-                removeTree(dir, n);
+            if (which.test(n) && !(mask != null && n.raw().startsWith(KEPT))) {
+                left |= removeTree(dir, n);
             } else {
                 left = true;
             }
@@ -219,19 +224,37 @@ final class StagingDirectory implements AutoCloseable {
         }
     }
 
-    private void removeTree(Fd dir, FilePath name) throws IOException {
-        if (Stat.at(dir, name).isDirectory()) {
-            try (Fd sub = At.openDirectory(dir, name)) {
-                for (FilePath n : At.list(sub)) {
-                    removeTree(sub, n);
-                }
-            }
-            steps.before("rmdir of what is removed");
-            At.rmdir(dir, name);
-        } else {
+    /**
+     * While an overlay is mounted: directories that were on disk when it was made are only emptied.
+     * It may have them still as parts of directories that have been absorbed, and a directory that
+     * is gone cannot be listed (ENOENT).
+     */
+    void keepDirectories(Mask of) {
+        mask = of;
+    }
+
+    /** Whether any directory in it is kept. */
+    private boolean removeTree(Fd dir, FilePath name) throws IOException {
+        Stat stat = Stat.at(dir, name);
+        if (!stat.isDirectory()) {
             steps.before("unlink of what is removed");
             At.unlink(dir, name);
+            return false;
         }
+        boolean kept = false;
+        try (Fd sub = At.openDirectory(dir, name)) {
+            for (FilePath n : At.list(sub)) {
+                kept |= removeTree(sub, n);
+            }
+        }
+        if (mask == null || !mask.paths().containsKey(stat.inode())) {
+            steps.before("rmdir of what is removed");
+            At.rmdir(dir, name);
+            return kept;
+        }
+        steps.before("rename away a directory that is kept");
+        At.renameNoReplace(dir, name, fd, FilePath.of(KEPT + Long.toUnsignedString(stat.inode())));
+        return true;
     }
 
     @Override

@@ -102,19 +102,21 @@ final class Sync {
             disk = place.disk().shown();
             LowerFiles lower = held == null ? new LowerFiles(place.stat().device()) : held;
             drift = Drift.of(pin);
+            staging.keepDirectories(mounted ? upper.mask() : null);
             long sequence = finishPending(place, staging, lower, mounted);
             // Before files are looked at: those that are linked there change with it.
             removeLeftovers(staging);
             Planner plan = new Planner(place, upper, memory, drift, mapped, mounted);
             if (hold == null) {
                 plan.look();
+                absorb(plan, mounted);
                 // Programs write all the time: not worth copying anything.
                 checkUnchanged(plan);
                 capture.take(plan, place, lower, Capture.Mode.EXACT);
                 capture.verifyMapped(plan);
                 checkUnchanged(plan);
             } else {
-                lookAhead(plan, place, lower);
+                lookAhead(plan, place, lower, mounted);
                 plan = new Planner(place, upper, memory, drift, mapped, mounted);
                 takeHeld(plan, place, lower, hold);
             }
@@ -136,6 +138,13 @@ final class Sync {
         }
     }
 
+    /** What it does has to be looked at again. */
+    private void absorb(Planner plan, boolean mounted) throws IOException {
+        if (mounted && new Absorber(pin, upper, capture.memory()).absorb(plan.leaning())) {
+            throw new MovingException(pin.target().toString());
+        }
+    }
+
     private void checkUnchanged(Planner plan) throws IOException {
         if (!upper.digest().sameAs(plan.digest())) {
             throw new MovingException(pin.target().toString());
@@ -143,11 +152,13 @@ final class Sync {
     }
 
     /** Does as much as can be done while programs go on. */
-    private void lookAhead(Planner plan, Disk.Place place, LowerFiles lower) throws IOException {
+    private void lookAhead(Planner plan, Disk.Place place, LowerFiles lower, boolean mounted)
+            throws IOException {
         for (int i = 0; i < AHEAD; i++) {
             try {
                 Planner p = i == 0 ? plan : plan.again();
                 p.look();
+                absorb(p, mounted);
                 capture.take(p, place, lower, Capture.Mode.AHEAD);
                 return;
             } catch (MovingException e) {
@@ -205,8 +216,7 @@ final class Sync {
                 // Nothing of it has been applied. The next one's commit writes the directory again.
                 return memory.nextSequence(header.sequence() + 1);
             }
-            // A last syncback may have failed before it moved anything, and the mount is back.
-            boolean waits = header.deferred() || mounted && contents.moves();
+            boolean waits = header.deferred() && mounted;
             if (!waits || memory.applied() != header.sequence()) {
                 staging.makeCommitDurable();
                 try (Applier applier =
@@ -266,7 +276,7 @@ final class Sync {
             long sequence,
             boolean mounted)
             throws IOException {
-        boolean deferred = mounted && plan.moves();
+        boolean deferred = mounted && !plan.leaning().isEmpty();
         Staged names = new Staged(sequence);
         Room.giveUp(staging);
         try (LogFile log = new LogFile(staging)) {
@@ -275,7 +285,7 @@ final class Sync {
                     new PlanWriter(
                             place, plan, lower, drift, writer, staging, names, capture, steps)) {
                 try {
-                    out.write(header(sequence, deferred));
+                    out.write(header(sequence, !plan.leaning().isEmpty()));
                     if (!out.empty()) {
                         writer.finish();
                     }
@@ -397,7 +407,7 @@ final class Sync {
         boolean deferred;
         long patched;
         LogContents contents = LogContents.read(log.open());
-        deferred = contents.header().deferred();
+        deferred = contents.header().deferred() && mounted;
         try (Applier applier =
                 new Applier(
                         place,

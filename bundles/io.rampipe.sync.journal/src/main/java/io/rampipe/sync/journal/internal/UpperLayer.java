@@ -26,7 +26,7 @@ final class UpperLayer implements AutoCloseable {
     /** Without waiting: a file that was one a moment ago may have become a pipe. */
     static final int READ = At.O_RDONLY | At.O_NOFOLLOW | At.O_NOATIME | At.O_NONBLOCK;
 
-    private static final String OPAQUE = "trusted.overlay.opaque";
+    static final String OPAQUE = "trusted.overlay.opaque";
     private static final String REDIRECT = "trusted.overlay.redirect";
     private static final String ORIGIN = "trusted.overlay.origin";
     private static final String METACOPY = "trusted.overlay.metacopy";
