@@ -386,11 +386,13 @@ sub place_directory {
     my $dir    = $self->directory($d->{new_parent});
     my $staged = inode($self->{staged}, $d->{staged}) == $d->{inode};
     if (!$dir) {
-        $self->place_beside($d->{staged}, ROOT, $d->{new_name}) if $staged;
-        return;
+        return $staged
+            ? $self->place_beside($d->{staged}, ROOT, $d->{new_name})
+            : $self->find_beside($d->{inode}, ROOT, $d->{new_name});
     }
     my $now = inode($dir, $d->{new_name});
-    return if $now == $d->{inode} || !$staged;
+    return if $now == $d->{inode};
+    return $self->find_beside(@{$d}{qw(inode new_parent new_name)}) if !$staged;
     if ($now == 0 && !$self->may_appear(@{$d}{qw(new_parent new_name)})) {
         $self->{skipped} = 1;
     } elsif ($now == 0) {
@@ -410,8 +412,9 @@ sub place_file {
     my $staged = inode($self->{staged}, $f->{staged}) == $f->{inode};
     if (!$dir) {
         push @$placed, $r;
-        $self->place_beside($f->{staged}, ROOT, $r->{name}) if $staged;
-        return;
+        return $staged
+            ? $self->place_beside($f->{staged}, ROOT, $r->{name})
+            : $self->find_beside($f->{inode}, ROOT, $r->{name});
     }
     my $there = exists_at($dir, $r->{name});
     my $now   = $there ? $there->{inode} : 0;
@@ -420,7 +423,8 @@ sub place_file {
         return;
     }
     push @$placed, $r;
-    return if $now == $f->{inode} || !$staged;
+    return if $now == $f->{inode};
+    return $self->find_beside($f->{inode}, @{$r}{qw(directory name)}) if !$staged;
     my $from = $f->{staged};
     if (!$r->{last} || $self->{held_back}{ $r->{file} }) {
         $from .= 'l';
@@ -462,6 +466,19 @@ sub place_beside {
             return;
         }
         die $@ if !RamPipe::Error::failed($@, EEXIST);
+    }
+}
+
+# What an earlier run has put beside, if it has, is known to this one.
+sub find_beside {
+    my ($self, $inode, $id, $name) = @_;
+    my $dir = $self->directory($id);
+    for (my $i = 1;; $i++) {
+        my $copy  = RamPipe::Conflicts::copy_name($self->{pin}, $name, $i);
+        my $taken = inode($dir, $copy) or return;
+        next if $taken != $inode;
+        push @{ $self->{beside} }, [$id, $copy];
+        return;
     }
 }
 
