@@ -24,16 +24,17 @@ use constant {
 # place: where the target's directory is (RamPipe::Disk). held: descriptors of files on
 # disk by inode number that are held with leases: any other open would wait for our own
 # lease (fcntl(2)). tell: called with each conflict (see RamPipe::Drift), before anything
-# is put beside. upper: the root of the upper layer, if new names are to be put only where
-# it still has them: overlayfs leaves a whiteout only where there is something below, so
-# what a program has deleted meanwhile would come into sight again. expected: what files
-# that are changed in place must be like, by number, for a log that is applied the first
-# time.
+# is put beside. upper: the pin's layers (RamPipe::Upper), if there is one, and so an
+# overlay that must not show what programs have deleted there since: names that are put on
+# disk are hidden first (RamPipe::Mask). In directories that have come to the disk since it
+# was mounted they cannot be hidden, and are left out. mounted: whether programs may change
+# it. expected: what files that are changed in place must be like, by number, for a log that
+# is applied the first time.
 sub new {
     my ($class, %given) = @_;
     my $self = bless {
         expected => {},
-        %given,    # place, staging, held, log, tell, upper, progress
+        %given,    # place, staging, held, log, tell, upper, mounted, progress
         staged  => $given{staging}->fd,
         pin     => $given{log}{header}{pin},
         open    => {},
@@ -42,7 +43,7 @@ sub new {
         removed => 0,
         bytes   => 0,
         lost       => {},    # files that were to be changed in place and are not there any more
-        skipped    => 0,     # names were left out because programs have deleted them: the log must stay
+        skipped    => 0,     # names were left out: the log must stay
         held_back  => {},
         removals   => [],    # as placed: what was asked for so far, done or not
         beside     => [],    # directory and name of what was put beside
@@ -221,11 +222,44 @@ sub path {
     return $path;
 }
 
-# Whether the upper layer does not have that name any more.
+# Whether something may be put under a name that is free on disk.
+sub may_appear {
+    my ($self, $id, $name) = @_;
+    # A copy beside what others have changed is to be seen.
+    my $is_copy = sub { return RamPipe::Conflicts::is_copy_of_pin($self->{pin}, $_[0]) };
+    my $upper   = $self->{upper};
+    return 1 if !$upper || $is_copy->($name);
+    for my $d ($self->before($id)) {
+        # As new as the name, which is hidden with it.
+        return 1 if $d->{old_parent} == NONE && $d->{staged} ne '' || $is_copy->($d->{new_name});
+    }
+    return 1 if $upper->{mask} && $upper->{mask}->hide($self->below($id), $name);
+    return !$self->{mounted} && !$self->is_gone($id, $name);
+}
+
+# The path on disk of a directory as the overlay knows it, before anything moves.
+sub below {
+    my ($self, $id) = @_;
+    return join '/', map { $_->{old_parent} == NONE ? $_->{new_name} : $_->{old_name} } reverse $self->before($id);
+}
+
+# A directory and those that it was in, up to but not including the target's own.
+sub before {
+    my ($self, $id) = @_;
+    my @way;
+    while ($id > ROOT) {
+        my $d = $self->{log}{directories}{$id};
+        RamPipe::Error::refused('directories in the redo log are nested too deep') if !$d || @way > MOST_NESTED;
+        push @way, $d;
+        $id = $d->{ $d->{old_parent} == NONE ? 'new_parent' : 'old_parent' };
+    }
+    return @way;
+}
+
+# Whether the upper layer has no such name any more.
 sub is_gone {
     my ($self, $id, $name) = @_;
-    # A copy beside what others have changed has another name there.
-    return 0 if !$self->{upper} || RamPipe::Conflicts::is_copy_of_pin($self->{pin}, $name);
+    my $root = $self->{upper}{root};
     my $path = '';
     for (my $n = 0; $id != ROOT; $n++) {
         my $d = $self->{log}{directories}{$id};
@@ -234,25 +268,11 @@ sub is_gone {
         $path = "$d->{new_name}/$path";
         $id   = $d->{new_parent};
     }
-    return !exists_at($self->{upper}, $name) if $path eq '';
-    my $dir = eval { open_beneath_same_mount($self->{upper}, $path, O_PATH | O_DIRECTORY) };
+    return !exists_at($root, $name) if $path eq '';
+    my $dir = eval { open_beneath_same_mount($root, $path, O_PATH | O_DIRECTORY) };
     return !exists_at($dir, $name) if $dir;
     return 1 if RamPipe::Error::failed($@, ENOENT, ENOTDIR, ELOOP);
     die $@;
-}
-
-# Puts something under a new name, unless that is gone from the upper layer. It may go in
-# the instant between looking and putting; then it is taken back at once. Whether it is
-# there now.
-sub place_new {
-    my ($self, $from, $dir, $id, $name) = @_;
-    if (!$self->is_gone($id, $name)) {
-        rename_new($self->{staged}, $from, $dir, $name);
-        return 1 if !$self->is_gone($id, $name);
-        rename_new($dir, $name, $self->{staged}, $from);
-    }
-    $self->{skipped} = 1;
-    return 0;
 }
 
 # Data
@@ -344,7 +364,7 @@ sub remove {
         $self->tell($self->path(@{$r}{qw(directory name)}), '', 'was removed in RAM, but changed on disk by others, and stays');
         return;
     }
-    return if eval {
+    my $done = eval {
         if ($r->{is_directory}) {
             my $away = RamPipe::Staging::prefix($self->{log}{header}{sequence}) . "r$number";
             rename_new($dir, $r->{name}, $self->{staged}, $away);
@@ -353,7 +373,9 @@ sub remove {
         }
         1;
     };
-    die $@ if !RamPipe::Error::failed($@, ENOENT);
+    die $@ if !$done && !RamPipe::Error::failed($@, ENOENT);
+    my $mask = $self->{upper} && $self->{upper}{mask};
+    $mask->forget($self->below($r->{directory}), $r->{name}) if $mask;
     return;
 }
 
@@ -364,13 +386,17 @@ sub place_directory {
     my $dir    = $self->directory($d->{new_parent});
     my $staged = inode($self->{staged}, $d->{staged}) == $d->{inode};
     if (!$dir) {
-        $self->place_beside($d->{staged}, ROOT, $d->{new_name}) if $staged;
-        return;
+        return $staged
+            ? $self->place_beside($d->{staged}, ROOT, $d->{new_name})
+            : $self->find_beside($d->{inode}, ROOT, $d->{new_name});
     }
     my $now = inode($dir, $d->{new_name});
-    return if $now == $d->{inode} || !$staged;
-    if ($now == 0) {
-        $self->place_new($d->{staged}, $dir, @{$d}{qw(new_parent new_name)});
+    return if $now == $d->{inode};
+    return $self->find_beside(@{$d}{qw(inode new_parent new_name)}) if !$staged;
+    if ($now == 0 && !$self->may_appear(@{$d}{qw(new_parent new_name)})) {
+        $self->{skipped} = 1;
+    } elsif ($now == 0) {
+        rename_new($self->{staged}, $d->{staged}, $dir, $d->{new_name});
     } else {
         $self->place_beside(@{$d}{qw(staged new_parent new_name)});
     }
@@ -386,28 +412,28 @@ sub place_file {
     my $staged = inode($self->{staged}, $f->{staged}) == $f->{inode};
     if (!$dir) {
         push @$placed, $r;
-        $self->place_beside($f->{staged}, ROOT, $r->{name}) if $staged;
-        return;
+        return $staged
+            ? $self->place_beside($f->{staged}, ROOT, $r->{name})
+            : $self->find_beside($f->{inode}, ROOT, $r->{name});
     }
     my $there = exists_at($dir, $r->{name});
     my $now   = $there ? $there->{inode} : 0;
-    if (!$now && $self->is_gone(@{$r}{qw(directory name)})) {
+    if (!$now && !$self->may_appear(@{$r}{qw(directory name)})) {
         $self->{skipped} = $self->{held_back}{ $r->{file} } = 1;
         return;
     }
     push @$placed, $r;
-    return if $now == $f->{inode} || !$staged;
+    return if $now == $f->{inode};
+    return $self->find_beside($f->{inode}, @{$r}{qw(directory name)}) if !$staged;
     my $from = $f->{staged};
     if (!$r->{last} || $self->{held_back}{ $r->{file} }) {
         $from .= 'l';
         link_at($self->{staged}, $f->{staged}, $self->{staged}, $from) if inode($self->{staged}, $from) == 0;
     }
     if ($now == 0) {
-        if (!$self->place_new($from, $dir, @{$r}{qw(directory name)})) {
-            pop @$placed;
-            $self->{held_back}{ $r->{file} } = 1;
-        }
-    } elsif ($self->{known}{$now} || $now == $r->{expected} && is_as($r->{was}, $there)) {
+        rename_new($self->{staged}, $from, $dir, $r->{name});
+    } elsif (!is_directory($there) && ($self->{known}{$now} || $now == $r->{expected} && is_as($r->{was}, $there))) {
+        # Inode numbers are used again: a directory is never what was there.
         rename_at($self->{staged}, $from, $dir, $r->{name});
     } else {
         $self->place_beside($from, @{$r}{qw(directory name)});
@@ -420,10 +446,18 @@ sub place_file {
 sub place_beside {
     my ($self, $from, $id, $name) = @_;
     my $there = $self->directory($id) ? $id : ROOT;
-    my $dir   = $self->directory($there);
+    my $dir    = $self->directory($there);
+    my $itself = inode($self->{staged}, $from);
     for (my $i = 1;; $i++) {
-        my $copy = RamPipe::Conflicts::copy_name($self->{pin}, $name, $i);
-        next if exists_at($dir, $copy);
+        my $copy  = RamPipe::Conflicts::copy_name($self->{pin}, $name, $i);
+        my $taken = inode($dir, $copy);
+        if ($taken && $taken == $itself) {
+            # Put there by a run that was cut later, from another link.
+            unlink_at($self->{staged}, $from);
+            push @{ $self->{beside} }, [$there, $copy];
+            return;
+        }
+        next if $taken;
         $self->tell($self->path($id, $name), $self->path($there, $copy),
             'was changed, or its directory taken away, on disk by others; the version from RAM is kept as');
         if (eval { rename_new($self->{staged}, $from, $dir, $copy); 1 }) {
@@ -432,6 +466,19 @@ sub place_beside {
             return;
         }
         die $@ if !RamPipe::Error::failed($@, EEXIST);
+    }
+}
+
+# What an earlier run has put beside, if it has, is known to this one.
+sub find_beside {
+    my ($self, $inode, $id, $name) = @_;
+    my $dir = $self->directory($id);
+    for (my $i = 1;; $i++) {
+        my $copy  = RamPipe::Conflicts::copy_name($self->{pin}, $name, $i);
+        my $taken = inode($dir, $copy) or return;
+        next if $taken != $inode;
+        push @{ $self->{beside} }, [$id, $copy];
+        return;
     }
 }
 

@@ -119,14 +119,16 @@ sub remount {
 sub make {
     my ($pin, $lower, $flags) = @_;
     my $last;
-    my @layers = map { open_no_links($pin->{attributes}{$_}, O_PATH | O_DIRECTORY) } qw(upper work);
+    my $a    = $pin->{attributes};
+    my %open = map { $_ => open_no_links($a->{$_}, O_PATH | O_DIRECTORY) } grep { defined $a->{$_} } qw(upper work mask);
+    my $mask = $open{mask} ? in_option($a->{mask}, $open{mask}) . ':' : '';
     for my $options (['on', 'on'], ['on', 'off'], ['off', 'off']) {
         my $fs = fs_open('overlay');
         my $fd = eval {
             fs_config($fs, 'source',       source($pin));
-            fs_config($fs, 'lowerdir',     $lower->magic_path);
-            fs_config($fs, 'upperdir',     in_option($pin->{attributes}{upper}, $layers[0]));
-            fs_config($fs, 'workdir',      in_option($pin->{attributes}{work}, $layers[1]));
+            fs_config($fs, 'lowerdir',     $mask . $lower->magic_path);
+            fs_config($fs, 'upperdir',     in_option($a->{upper}, $open{upper}));
+            fs_config($fs, 'workdir',      in_option($a->{work}, $open{work}));
             fs_config($fs, 'index',        $options->[0]);
             fs_config($fs, 'nfs_export',   $options->[1]);
             fs_config($fs, 'redirect_dir', 'on');

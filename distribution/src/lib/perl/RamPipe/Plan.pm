@@ -11,6 +11,7 @@ package RamPipe::Plan;
 #   attributes            what it shall have, and differs: it has not
 #   touched               something is put into it or taken out of it on disk
 #   lost                  others have taken away, or the place of, what it was on disk
+#   below                 path on disk where the overlay looks for more of it; undef if nowhere
 # A file with all its names is a hash:
 #   upper                 its entry in the upper layer
 #   names                 list of hashes of dir, name, and lower: what has the name on disk;
@@ -41,9 +42,9 @@ sub look {
         seen => { entries => [], newest => 0 },
     }, $class;
     my ($place, $upper) = @{$self}{qw(place upper)};
-    my $root = $self->{root} = { new_dir(), inode => $place->{stat}{inode} };
+    my $root = $self->{root} = { new_dir(), inode => $place->{stat}{inode}, below => '' };
     $self->{by_lower}{ $root->{inode} } = $root;
-    $self->find_redirects($upper->{root}, $root, $root) if $upper->whole_directory;
+    $self->find_redirects($upper->{root}, $root, $root, '') if $upper->whole_directory;
     $root->{upper} = stat_of($upper->{root});
     RamPipe::Upper::add($self->{seen}, 0, '', $root->{upper});
     push @{ $self->{directories} }, $root;
@@ -57,7 +58,7 @@ sub look {
 
 sub new_dir {
     return (inode => 0, old_parent => undef, old_name => '', old_path => '', new_parent => undef, new_name => '',
-        upper_path => '', touched => 0, lost => 0, differs => 0, staged => '', id => undef);
+        upper_path => '', touched => 0, lost => 0, differs => 0, staged => '', id => undef, below => undef);
 }
 
 sub is_new { return !$_[0]{inode} }
@@ -82,19 +83,21 @@ sub joined { my ($path, $name) = @_; return $path eq '' ? $name : "$path/$name" 
 
 # Which directories on disk are parts of renamed ones, and so are not what their names say.
 # lower: what the directory merges with; place: what is on disk where it belongs; undef if
-# nothing.
+# nothing. path: where the overlay looks for more below it; undef if it does not.
 sub find_redirects {
     no warnings 'recursion';
-    my ($self, $dir, $lower, $place) = @_;
+    my ($self, $dir, $lower, $place, $path) = @_;
     for my $name (list_names($dir)) {
         next if !is_directory(RamPipe::Upper::stat_in($dir, $name));
         my $sub = RamPipe::Upper::open_in($dir, $name, RamPipe::Upper::READ | O_DIRECTORY);
         my $below;
         my $redirect = RamPipe::Upper::redirect($sub);
-        if (RamPipe::Upper::is_opaque($sub)) {
+        my $more     = below($path, $name, $sub);
+        if (!defined $more) {
             undef $redirect;
         } elsif (defined $redirect) {
-            $below = $self->redirected($sub, $redirect =~ m{^/} ? $self->{root} : $lower, $redirect, $place, $name);
+            my $before = $self->lower($redirect =~ m{^/} ? $self->{root} : $lower, $redirect);
+            $below = $self->redirected($self->origin($sub, $more), $before, $place, $name);
         } elsif ($lower) {
             $below = $self->lower($lower, $name);
         }
@@ -104,24 +107,45 @@ sub find_redirects {
         } elsif (defined $redirect) {
             $self->{astray}{ stat_of($sub)->{inode} } = 1;
         }
-        $self->find_redirects($sub, $below, $below || $place && $self->there($place, $name));
+        $self->find_redirects($sub, $below, $below || $place && $self->there($place, $name), $more);
     }
     return;
 }
 
-# The directory on disk that a renamed one is: where its redirect leads. Unless an earlier
-# run was cut short when it had applied everything already: then it is at its new place,
-# and another may be where it was. Which it was copied up from tells.
-sub redirected {
-    my ($self, $sub, $from, $redirect, $parent, $name) = @_;
-    my $before = $self->lower($from, $redirect);
-    my $origin = RamPipe::Upper::origin($sub);
-    my $below  = defined $origin && eval { stat_of(open_handle($self->{place}{disk}{root}, $origin, O_PATH)) };
-    return $before if !$below || $below->{device} != $self->{place}{stat}{device};
-    return $before if $before && $before->{inode} == $below->{inode};
-    my $after = $parent && $self->there($parent, $name);
-    return $after && $after->{inode} == $below->{inode} ? $after : $before;
+# Where the overlay looks for more of a directory: where its redirect leads, or by its name;
+# undef if nowhere. path: the same of the one that it is in.
+sub below {
+    my ($path, $name, $sub) = @_;
+    return if RamPipe::Upper::is_opaque($sub);
+    my $redirect = RamPipe::Upper::redirect($sub);
+    return $redirect =~ s{^/+}{}r if defined $redirect && $redirect =~ m{^/};
+    return defined $path ? joined($path, $redirect // $name) : undef;
 }
+
+# The directory on disk that a renamed one is: before, where its redirect leads. Unless an
+# earlier run was cut short when it had applied everything already: then it is at its new
+# place, and another may be where it was. Which it was copied up from tells (origin).
+sub redirected {
+    my ($self, $origin, $before, $parent, $name) = @_;
+    return $before if !$origin || $before && $before->{inode} == $origin;
+    my $after = $parent && $self->there($parent, $name);
+    return $after && $after->{inode} == $origin ? $after : $before;
+}
+
+# Inode number of the directory on disk that it was copied up from; 0 if it is not known.
+sub origin {
+    my ($self, $sub, $path) = @_;
+    my $mask = $self->{upper}{mask};
+    return $mask->inode($path) if $mask;
+    my $handle = RamPipe::Upper::origin($sub);
+    return 0 if !defined $handle;
+    my $s = eval { stat_of(open_handle($self->{place}{disk}{root}, $handle, O_PATH)) };
+    return $s && $s->{device} == $self->{place}{stat}{device} ? $s->{inode} : 0 if $s || cannot_lead_anywhere($@);
+    die $@;
+}
+
+# Whether that is why a file handle was not opened.
+sub cannot_lead_anywhere { return RamPipe::Error::failed($_[0], ESTALE, ENOENT, EOPNOTSUPP, EINVAL) }
 
 # The directory on disk under that name, or, if others have taken the name, under that of
 # a copy.
@@ -189,6 +213,12 @@ sub walk {
         } else {
             $self->file($own, $disk, $name, $s, $on_disk, $below);
         }
+    }
+    my $mask = $self->{upper}{mask};
+    if ($mask && $disk && !$complete && defined $own->{below}) {
+        # Deleted since they were put on disk, and hidden there.
+        %rest = map { $_ => 1 } $mask->hidden($own->{below});
+        delete @rest{@names};
     }
     for my $name (grep { !$self->{drift}->is_conflict_name($_) } sort keys %rest) {
         $self->remove($own, $disk, $name, exists_at($disk, $name));
@@ -285,7 +315,8 @@ sub directory {
     }
     RamPipe::Error::refused('two directories in RAM are the same on disk: ' . shown($name)) if $child->{new_parent};
     $self->remove($own, $disk, $on_disk, $below) if $below && $below->{inode} != $child->{inode};
-    @{$child}{qw(new_parent new_name upper_path upper)} = ($own, $on_disk, joined($own->{upper_path}, $name), $s);
+    @{$child}{qw(new_parent new_name upper_path upper below)}
+        = ($own, $on_disk, joined($own->{upper_path}, $name), $s, scalar below($own->{below}, $name, $sub));
     push @{ $self->{directories} }, $child;
     my $child_disk = is_new($child) ? undef : $self->open_lower($child);
     $self->walk($sub, $child, $child_disk, $child_complete);
@@ -421,7 +452,7 @@ sub by_origin {
     return if !defined $origin;
     my $below = eval { open_handle($self->{place}{disk}{root}, $origin, O_PATH) };
     if (!$below) {
-        return if RamPipe::Error::failed($@, ESTALE, ENOENT, EOPNOTSUPP, EINVAL);
+        return if cannot_lead_anywhere($@);
         die $@;
     }
     my $s = stat_of($below);

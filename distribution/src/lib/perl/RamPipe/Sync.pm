@@ -39,10 +39,12 @@ my @pauses = (0, 0.02, 0.06, 0.12, 0.3, 0.6, 1, 2);
 sub new {
     my ($class, %given) = @_;
     my $pin  = $given{pin};
-    my $self = bless { %given, held => {}, clean => {}, changes => 0, bytes => 0, sequence => 0, applied => 0,
+    my $self = bless { %given, held => {}, clean => {}, changes => 0, bytes => 0, sequence => 0, applied => 0, uncertain => 0,
         told => {} }, $class;
     $self->{place} = RamPipe::Disk::find(identity($pin));
     $self->{place}{disk}->writable;
+    RamPipe::Error::refused('its mask is not at ' . shown($pin->{attributes}{mask}) . '; its RAM is kept')
+        if defined $pin->{attributes}{mask} && !$self->{upper}{mask};
     $self->{staging} = RamPipe::Staging->new($self->{place}{disk}, $pin->{id});
     $self->{drift}   = RamPipe::Drift->of($pin);
     return $self;
@@ -127,10 +129,13 @@ sub finish_pending {
         my $h   = $log->{header};
         RamPipe::Error::damaged('it is the log of another target')
             if $h->{pin} ne $self->{pin}{id} || $h->{inode} != $self->{place}{stat}{inode};
+        $self->{sequence} = $h->{sequence} + 1 if $h->{sequence} >= $self->{sequence};
+        # Nothing of it has been applied. The next one's commit writes the directory again.
+        return 1 if $h->{sequence} == $self->{uncertain};
         my $waits = $h->{deferred} || $mounted && moves($log);
         if (!$waits || $self->{applied} != $h->{sequence}) {
             $staging->make_commit_durable;
-            my $applier = $self->applier($log);
+            my $applier = $self->applier($log, $mounted);
             $self->apply($applier, $fd, $waits);
             $waits ||= $applier->{skipped};
             $applier->tell_loss($_) for sort keys %{ $applier->{lost} };
@@ -140,7 +145,6 @@ sub finish_pending {
             $staging->drop_log;
             $staging->remove_staged;
         }
-        $self->{sequence} = $h->{sequence} + 1 if $h->{sequence} >= $self->{sequence};
         1;
     };
     return if $done;
@@ -169,10 +173,10 @@ sub apply {
 }
 
 sub applier {
-    my ($self, $log) = @_;
+    my ($self, $log, $mounted) = @_;
     return RamPipe::Apply->new(
         place => $self->{place}, staging => $self->{staging}, held => $self->{held}, log => $log,
-        upper => $self->{upper}->whole_directory ? $self->{upper}{root} : undef,
+        upper => ($self->{upper}->whole_directory ? $self->{upper} : undef), mounted => $mounted,
         tell  => sub { $self->tell(@_) },
     );
 }
@@ -236,7 +240,11 @@ sub write {
         1;
     };
     $self->abandon($@, $out, $sequence) if !$committed;
-    $staging->make_commit_durable if !$out->is_empty;
+    if (!$out->is_empty) {
+        $self->{uncertain} = $sequence;
+        $staging->make_commit_durable;
+        $self->{uncertain} = 0;
+    }
     $self->{deferred} = 0;
     if ($out->is_empty) {
         $self->{drift}->save;
@@ -246,7 +254,7 @@ sub write {
             $staging->remove_staged;
         }
     } else {
-        $self->carry_out($fd, $out, $deferred);
+        $self->carry_out($fd, $out, $deferred, $mounted);
     }
     $self->remember($plan) if !$self->{deferred};
     return;
@@ -271,9 +279,9 @@ sub abandon {
 }
 
 sub carry_out {
-    my ($self, $fd, $out, $deferred) = @_;
+    my ($self, $fd, $out, $deferred, $mounted) = @_;
     my $log     = read_log($fd);
-    my $applier = $self->applier($log);
+    my $applier = $self->applier($log, $mounted);
     $applier->{expected} = $out->{in_place};
     $self->apply($applier, $fd, $deferred);
     $deferred ||= $applier->{skipped};

@@ -2,13 +2,14 @@ package RamPipe::Upper;
 
 # A pin's upper directory in RAM, and the index of its overlay, where the data of hard
 # links is that have no name in upper (Documentation/filesystems/overlayfs.rst). Read
-# only.
+# only. And the mask below it, if the pin has one (RamPipe::Mask).
 
 use strict;
 use warnings;
 use Errno qw(ENOENT ENOTDIR ELOOP ENXIO);
 use RamPipe::Error;
 use RamPipe::Linux qw(:all);
+use RamPipe::Mask ();
 use RamPipe::Mounts qw(mounts);
 use RamPipe::Text qw(shown);
 
@@ -25,10 +26,12 @@ sub of {
         return $fd;
     };
     my $root = $open->($pin->{attributes}{upper}) or return;
-    my $work = $pin->{attributes}{work};
+    my ($work, $mask) = @{ $pin->{attributes} }{qw(work mask)};
+    $mask = $open->($mask) if defined $mask;
     return bless {
         root  => $root,
         index => (defined $work ? $open->("$work/index") : undef),
+        mask  => ($mask ? RamPipe::Mask->new($mask) : undef),
         # Of a file target's directory only its own name counts.
         only => ($pin->{kind} eq 'FILE' ? $pin->{target} =~ s{.*/}{}sr : undef),
     }, $class;

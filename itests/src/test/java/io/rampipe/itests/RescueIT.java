@@ -373,6 +373,49 @@ class RescueIT {
         }
     }
 
+    /**
+     * Overlayfs leaves no whiteout of what was new, and so not there, when it was looked up: the
+     * checkpoint has put it on disk since.
+     */
+    @Test
+    void whatWasDeletedAfterACheckpointIsGoneOnDisk() throws Exception {
+        for (boolean mounted : List.of(true, false)) {
+            try (ScratchDisk disk = ScratchDisk.ext4(96);
+                    Daemon daemon = new Daemon(disk.aside("daemon"))) {
+                configure(daemon, disk.root());
+                Path target = Files.createDirectories(disk.root().resolve("home/target"));
+                Command.shell("cd " + target + "; mkdir old; echo disk > old/stays");
+                daemon.start();
+                daemon.command("pin", target.toString()).ok();
+                Command.shell(
+                        "cd "
+                                + target
+                                + "; echo 1 > fresh; mkdir new; echo 2 > new/file; echo 3 >"
+                                + " old/fresh; echo 4 > kept");
+                daemon.command("sync", target.toString()).ok();
+                daemon.kill();
+                Command.shell(
+                        "cd "
+                                + target
+                                + "; rm -r fresh new old/fresh; mv old moved; echo 5 >> kept");
+                Snapshot model = Trees.snapshot(target);
+                Path cut = cut(disk);
+                Path onDisk = cut.resolve("home/target");
+                for (String name : List.of("fresh", "new/file", "old/fresh")) {
+                    assertTrue(Files.exists(onDisk.resolve(name)), name + " was never on disk");
+                }
+                umount(cut);
+                if (!mounted) {
+                    // As when the machine stops.
+                    umount(target);
+                }
+                String where = mounted ? "mounted: " : "unmounted: ";
+                rescued(daemon, disk, where);
+                compare(List.of(model), List.of(target), where);
+            }
+        }
+    }
+
     private static String read(Path file) {
         try {
             return Files.readString(file);

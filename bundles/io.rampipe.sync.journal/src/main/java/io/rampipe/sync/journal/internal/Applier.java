@@ -581,11 +581,17 @@ final class Applier implements AutoCloseable {
             if (inode(staging, d.staged()) == d.inode()) {
                 steps.before("rename a directory in elsewhere");
                 placeBeside(d.staged(), LogRecord.ROOT, d.newName());
+            } else {
+                findBeside(d.inode(), LogRecord.ROOT, d.newName());
             }
             return;
         }
         long now = inode(dir, d.newName());
-        if (now == d.inode() || inode(staging, d.staged()) != d.inode()) {
+        if (now == d.inode()) {
+            return;
+        }
+        if (inode(staging, d.staged()) != d.inode()) {
+            findBeside(d.inode(), d.newParent(), d.newName());
             return;
         }
         if (now == 0 && !mayAppear(d.newParent(), d.newName())) {
@@ -608,6 +614,8 @@ final class Applier implements AutoCloseable {
             if (inode(staging, f.staged()) == f.inode()) {
                 steps.before("rename a new file in elsewhere");
                 placeBeside(f.staged(), LogRecord.ROOT, r.name());
+            } else {
+                findBeside(f.inode(), LogRecord.ROOT, r.name());
             }
             placed.computeIfAbsent(r.file(), k -> new ArrayList<>(1)).add(r);
             return;
@@ -619,7 +627,11 @@ final class Applier implements AutoCloseable {
             return;
         }
         placed.computeIfAbsent(r.file(), k -> new ArrayList<>(1)).add(r);
-        if (now == f.inode() || inode(staging, f.staged()) != f.inode()) {
+        if (now == f.inode()) {
+            return;
+        }
+        if (inode(staging, f.staged()) != f.inode()) {
+            findBeside(f.inode(), r.directory(), r.name());
             return;
         }
         FilePath from = f.staged();
@@ -686,6 +698,19 @@ final class Applier implements AutoCloseable {
                 if (!e.is(Errno.EEXIST)) {
                     throw e;
                 }
+            }
+        }
+    }
+
+    /** What an earlier run has put beside, if it has, is known to this one. */
+    private void findBeside(long inode, int directory, FilePath name) throws IOException {
+        Fd dir = directory(directory);
+        long taken = -1;
+        for (int i = 1; taken != 0 && taken != inode; i++) {
+            FilePath copy = Drift.conflictName(log.header().pin(), name, i);
+            taken = inode(dir, copy);
+            if (taken == inode) {
+                beside.add(new Beside(directory, copy));
             }
         }
     }

@@ -15,6 +15,7 @@ import io.rampipe.testkit.ScratchDisk;
 import io.rampipe.testkit.tree.RandomTree;
 import io.rampipe.testkit.tree.Snapshot;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -379,6 +380,48 @@ class ConflictTest {
         assertEquals(
                 List.of(),
                 conflicts().stream().filter(c -> !c.path().name().toString().equals("b")).toList());
+    }
+
+    /** And the daemon dies anywhere after that; the next one applies the same log. */
+    @Test
+    void aNameTakenBetweenCommitAndPlacementHasOneCopy() throws Exception {
+        Pin pin = tree.pin();
+        boolean died = true;
+        for (int n = 0; died; n++) {
+            String name = "t" + n + ".";
+            ram("echo ram > " + name + "1; ln " + name + "1 " + name + 2);
+            int[] left = {-1};
+            Steps die =
+                    what -> {
+                        if (what.equals("link") && left[0] < 0) {
+                            try {
+                                others("echo others > " + name + 1);
+                            } catch (IOException e) {
+                                throw new UncheckedIOException(e);
+                            }
+                            left[0] = Integer.parseInt(name.substring(1, name.length() - 1));
+                        } else if (left[0] >= 0 && left[0]-- == 0) {
+                            left[0] = Integer.MAX_VALUE;
+                            throw new AssertionError(what);
+                        }
+                    };
+            died = false;
+            try {
+                assertTrue(new JournalSyncBack(die, reports::add).checkpoint(pin).consistent());
+            } catch (AssertionError e) {
+                died = true;
+                checkpoint(pin);
+            }
+            String at = "died at step " + n + " after others had taken the names";
+            assertEquals(
+                    List.of(name + 1, name + 1 + COPY, name + 2),
+                    names(".").stream().filter(f -> f.startsWith(name)).toList(),
+                    at);
+            Path dir = behind.resolve("home/target");
+            assertTrue(Files.isSameFile(dir.resolve(name + 1 + COPY), dir.resolve(name + 2)), at);
+            assertEquals("others\n", disk(name + 1), at);
+            assertEquals("ram\n", disk(name + 2), at);
+        }
     }
 
     /** The daemon dies anywhere in a checkpoint; the next one takes over. */
