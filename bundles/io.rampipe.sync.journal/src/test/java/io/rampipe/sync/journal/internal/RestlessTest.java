@@ -1,7 +1,6 @@
 package io.rampipe.sync.journal.internal;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.rampipe.api.Pin;
@@ -302,8 +301,14 @@ class RestlessTest {
     void withoutAFreezeItIsNotAtRest() throws Exception {
         Pin pin = tree.pin();
         assertEquals("ready", java(Blocks.class, tree.target).readLine());
-        Result result = sync.checkpoint(pin);
-        assertFalse(result.consistent());
-        assertEquals(Duration.ZERO, result.held());
+        // On a busy machine the program may not get a processor for as long as a copy takes.
+        Await.until(
+                Duration.ofSeconds(30),
+                () -> {
+                    Result result = sync.checkpoint(pin);
+                    assertEquals(Duration.ZERO, result.held());
+                    return !result.consistent();
+                },
+                () -> "every checkpoint found rest");
     }
 }
