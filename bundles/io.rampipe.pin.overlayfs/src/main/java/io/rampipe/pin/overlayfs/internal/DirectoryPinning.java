@@ -78,6 +78,8 @@ final class DirectoryPinning extends Pinning {
                 checkNotBypassed(leases);
                 lookAgain(place, pin, tree, leases);
                 hold(leases, since);
+                // Who was on the way to a name on disk when it was covered has arrived there.
+                lookAgain(place, pin, tree, leases);
             } catch (IOException e) {
                 return undoOrKeep(
                         pin,

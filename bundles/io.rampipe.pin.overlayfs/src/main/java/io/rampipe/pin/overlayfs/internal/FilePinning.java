@@ -88,6 +88,8 @@ final class FilePinning extends Pinning {
                 pin = pin.with(Pin.MOUNT, Integer.toString(seen(place, pin).id()));
                 lookAgain(place, pin, leases);
                 hold(leases, since);
+                // Who was on the way to a name on disk when it was covered has arrived there.
+                lookAgain(place, pin, leases);
                 if (leases.wanted() != null) {
                     throw new Bypass(SELF, request.target() + " was opened while being pinned");
                 }
