@@ -27,9 +27,6 @@ import org.osgi.service.log.FormatterLogger;
  * not RamPipe's is never touched. Any thread.
  */
 final class Leftovers {
-    /** Before a pin's id, in the source of its mounts; see {@link Pin}. */
-    private static final String SOURCE = "rampipe:";
-
     private final ThinPool pool;
     private final PinFiles journal;
     private final FormatterLogger log;
@@ -182,9 +179,7 @@ final class Leftovers {
     private static Set<String> mounts() throws IOException {
         Set<String> ids = new HashSet<>();
         for (MountInfo m : MountInfo.all()) {
-            if (m.source().raw().startsWith(SOURCE)) {
-                ids.add(m.source().raw().substring(SOURCE.length()));
-            }
+            m.pin().ifPresent(ids::add);
         }
         return ids;
     }

@@ -15,6 +15,8 @@ import io.rampipe.linux.OpenFiles;
 import io.rampipe.linux.Processes;
 import io.rampipe.linux.Stat;
 import io.rampipe.linux.Xattrs;
+import io.rampipe.pin.LeaseSet;
+import io.rampipe.pin.Place;
 import java.io.IOException;
 import java.time.Clock;
 import java.util.HashMap;

@@ -14,6 +14,9 @@ import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Mounts;
 import io.rampipe.linux.Processes;
 import io.rampipe.linux.Stat;
+import io.rampipe.pin.LeaseSet;
+import io.rampipe.pin.Place;
+import io.rampipe.pin.SingleFile;
 import java.io.IOException;
 import java.time.Clock;
 import java.util.HashMap;
@@ -37,7 +40,7 @@ final class FilePinning extends Pinning {
 
     @Override
     Pin pin(Place place, PoolDirectory pool) throws IOException {
-        eligibility.checkAlone(place);
+        SingleFile.checkAlone(place);
         Eligibility.checkRoom(request.target(), Eligibility.estimate(place.stat()), request.room());
         Pin pin =
                 journalled(
@@ -150,7 +153,7 @@ final class FilePinning extends Pinning {
             throw refused(Cause.IN_USE, request.target() + " is in use by " + holders.get(0));
         }
         try (Fd parent = At.reopen(place.parent(), At.O_RDONLY | At.O_DIRECTORY)) {
-            Eligibility.checkSiblings(place, parent);
+            SingleFile.checkSiblings(place, parent);
         }
     }
 }

@@ -14,6 +14,7 @@ import io.rampipe.linux.Mounts;
 import io.rampipe.linux.NewMount;
 import io.rampipe.linux.Processes;
 import io.rampipe.linux.Stat;
+import io.rampipe.pin.Exposure;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
