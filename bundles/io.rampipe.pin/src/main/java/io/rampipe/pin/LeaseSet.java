@@ -136,10 +136,18 @@ public final class LeaseSet implements AutoCloseable {
         return Place.below(target, path);
     }
 
-    /** Lets all openers go on. Idempotent. */
+    /**
+     * Lets all openers go on. Idempotent. A lease outlives its descriptor where something in the
+     * kernel, such as a loop device, has the same open file.
+     */
     @Override
     public void close() {
         for (Held held : all) {
+            try {
+                Leases.release(held.fd);
+            } catch (LinuxException e) {
+                // It goes with the descriptor.
+            }
             held.fd.close();
         }
         all.clear();

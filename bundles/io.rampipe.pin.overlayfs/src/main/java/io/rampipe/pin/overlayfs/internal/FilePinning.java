@@ -15,6 +15,7 @@ import io.rampipe.linux.Mounts;
 import io.rampipe.linux.Processes;
 import io.rampipe.linux.Stat;
 import io.rampipe.pin.LeaseSet;
+import io.rampipe.pin.PinMount;
 import io.rampipe.pin.Place;
 import io.rampipe.pin.SingleFile;
 import java.io.IOException;
@@ -82,7 +83,7 @@ final class FilePinning extends Pinning {
         Pin pin = mounting;
         try (LeaseSet leases = new LeaseSet(request.target().path())) {
             try {
-                try (Fd overlay = Overlay.make(pin, place.parent(), Overlay.flags(place.mount()));
+                try (Fd overlay = Overlay.make(pin, place.parent(), PinMount.flags(place.mount()));
                         Fd point = At.openDirectory(pool.fd(), PoolDirectory.MERGED)) {
                     Mounts.attach(overlay, point);
                 }
