@@ -41,6 +41,49 @@ public record Pin(
      */
     public static final String OVERLAY = "overlay";
 
+    /**
+     * Format: the target is a file that is the one file {@link #SNAPSHOT_FILE} of a small ext4 on
+     * the device-mapper device {@link #SNAPSHOT_DEVICE}, most of which is a snapshot of the file on
+     * disk. Block {@code first + b} of that device, for b below {@link #SNAPSHOT_BLOCKS}, is block
+     * b of the file on disk ({@link #FILE_INODE} in the directory with identity {@link
+     * #LOWER_DEVICE}, {@link #LOWER_INODE} and {@link #LOWER_HANDLE}) unless the store of
+     * exceptions {@link #SNAPSHOT_STORE} has it; everything else is in RAM. Blocks have 4096 bytes,
+     * and so have the chunks of the snapshot.
+     */
+    public static final String SNAPSHOT = "snapshot";
+
+    /** Name of the device-mapper device with the file system. */
+    public static final String SNAPSHOT_DEVICE = "snapshot.device";
+
+    /**
+     * Name of the device-mapper device that is the snapshot; absent if the file had no whole block.
+     */
+    public static final String SNAPSHOT_ORIGIN = "snapshot.origin";
+
+    /** Absolute raw path of a node of {@link #SNAPSHOT_DEVICE}, by which it can be mounted. */
+    public static final String SNAPSHOT_NODE = "snapshot.node";
+
+    /** Absolute raw path of the store of exceptions; absent as the snapshot is. */
+    public static final String SNAPSHOT_STORE = "snapshot.store";
+
+    /** Block of {@link #SNAPSHOT_DEVICE} at which the snapshot begins, decimal. */
+    public static final String SNAPSHOT_FIRST = "snapshot.first";
+
+    /** Number of blocks of the snapshot, decimal. */
+    public static final String SNAPSHOT_BLOCKS = "snapshot.blocks";
+
+    /** Name of the file in the root directory of that file system. */
+    public static final String SNAPSHOT_FILE = "file";
+
+    /** Inode number of a single file on disk, decimal. */
+    public static final String FILE_INODE = "file.inode";
+
+    /**
+     * Bytes of RAM that are set aside for the pin and are not in the figures of the thin pool's
+     * file system, decimal; absent if there are none.
+     */
+    public static final String RESERVED = "reserved";
+
     /** Absolute raw path of the upper directory. */
     public static final String UPPER = "upper";
 
