@@ -60,7 +60,7 @@ public final class JournalSyncBack implements SyncBack {
     private final boolean fineKernel;
     private final long[] key = BlockHash.key();
     private final Map<String, State> states = new ConcurrentHashMap<>();
-    private final ConflictList conflicts = new ConflictList();
+    private final ConflictList conflicts = ConflictList.ALL;
 
     /** Of one pin. Guarded by its lock. */
     private static final class State {
