@@ -13,8 +13,9 @@ import java.util.TreeMap;
  *     the thin pool, and part of its mount's source ({@code rampipe:ID}), by which its mount is
  *     recognised in mountinfo
  * @param target what it covers; the path is the one at pin time (parents may be renamed later)
- * @param strategy {@link Names#NAME} of the strategy that made it
- * @param sync {@link Names#NAME} of the syncback that understands its {@code format}
+ * @param strategy {@link Names#NAME} of the strategy that made it; filled in by the engine
+ * @param sync {@link Names#NAME} of the syncback that understands its {@code format}; chosen by the
+ *     engine, whatever the strategy writes here
  * @param format what the attributes and the pool directory mean; {@link #OVERLAY} or another that
  *     strategy and syncback agree on
  * @param step how far it has come

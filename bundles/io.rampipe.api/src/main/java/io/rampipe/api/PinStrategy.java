@@ -117,7 +117,7 @@ public interface PinStrategy {
 
     /**
      * Where records of pins go. Returns when the record is safe from the daemon's death (not from
-     * the machine's).
+     * the machine's). Refuses a record whose format no syncback accepts ({@link RefusedException}).
      */
     @ProviderType
     interface PinJournal {

@@ -28,7 +28,8 @@ record Settings(
         long stopTimeout,
         String source,
         String rate,
-        List<String> strategies) {
+        List<String> strategies,
+        List<String> syncs) {
 
     private static final String AUTO = "auto";
     private static final long DEFAULT_POOL = 1L << 30;
@@ -80,7 +81,8 @@ record Settings(
                 time("stop.timeout", c.stop_timeout()),
                 c.source_use().strip(),
                 c.rate_use().strip(),
-                texts(c.strategy_order()));
+                texts(c.strategy_order()),
+                texts(c.sync_order()));
     }
 
     private static List<String> texts(String[] values) {
@@ -169,7 +171,8 @@ record Settings(
                 stopTimeout,
                 source,
                 rate,
-                strategies);
+                strategies,
+                syncs);
     }
 
     /** Bytes of the pool that may be planned with. */
