@@ -146,7 +146,7 @@ final class SnapshotSync {
                             },
                             steps);
             boolean[] described = {false};
-            log.write(header(sequence));
+            begin(log, place, sequence);
             SnapshotCopy copy =
                     new SnapshotCopy(
                             log,
@@ -277,16 +277,26 @@ final class SnapshotSync {
         }
     }
 
-    private LogRecord.Header header(long sequence) {
-        return new LogRecord.Header(
-                pin.id(),
-                sequence,
-                false,
-                pin.attribute(Pin.LOWER_DEVICE),
-                Long.parseUnsignedLong(pin.attribute(Pin.LOWER_INODE)),
-                pin.attributes().getOrDefault(Pin.LOWER_HANDLE, ""),
-                pin.target().path(),
-                true);
+    private void begin(LogWriter log, Disk.Place place, long sequence) throws IOException {
+        log.write(
+                new LogRecord.Header(
+                        pin.id(),
+                        sequence,
+                        false,
+                        pin.attribute(Pin.LOWER_DEVICE),
+                        place.stat().inode(),
+                        pin.attributes().getOrDefault(Pin.LOWER_HANDLE, ""),
+                        pin.target().path(),
+                        true));
+        log.write(
+                new LogRecord.Directory(
+                        LogRecord.ROOT,
+                        place.stat().inode(),
+                        LogRecord.NONE,
+                        NO_NAME,
+                        LogRecord.NONE,
+                        NO_NAME,
+                        NO_NAME));
     }
 
     /** What the log says can be done on a full disk, too, once this has returned. */
@@ -446,7 +456,7 @@ final class SnapshotSync {
             }
             logFile[0] = staging.createLog();
             LogWriter log = new LogWriter(() -> logFile[0], steps);
-            log.write(header(sequence));
+            begin(log, place, sequence);
             log.write(
                     new LogRecord.File(COPY, inode, Stat.REGULAR, LogRecord.NONE, NO_NAME, staged));
             log.write(new LogRecord.PlaceFile(COPY, LogRecord.ROOT, beside, 0, true));
