@@ -80,10 +80,13 @@ public record Pin(
     public static final String FILE_INODE = "file.inode";
 
     /**
-     * Bytes of RAM that are set aside for the pin and are not in the figures of the thin pool's
-     * file system, decimal; absent if there are none.
+     * Bytes of RAM that are set aside for the pin in a file system of its own, and so are not in
+     * the figures of the thin pool's, decimal; absent if there are none.
      */
     public static final String RESERVED = "reserved";
+
+    /** Absolute raw path where that file system is mounted. */
+    public static final String RESERVED_AT = "reserved.at";
 
     /** Absolute raw path of the upper directory. */
     public static final String UPPER = "upper";
@@ -201,6 +204,11 @@ public record Pin(
                     "pin " + id + " of " + target + " has no attribute " + key);
         }
         return value;
+    }
+
+    /** Bytes of {@link #RESERVED}. */
+    public long reserved() {
+        return Long.parseLong(attributes.getOrDefault(RESERVED, "0"));
     }
 
     /** A path attribute. */

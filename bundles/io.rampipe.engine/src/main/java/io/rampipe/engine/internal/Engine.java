@@ -17,6 +17,7 @@ import io.rampipe.linux.At;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
+import io.rampipe.linux.StatFs;
 import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -388,7 +389,19 @@ public final class Engine implements RamPipe {
     private long size(LivePin pin) {
         try (Fd directory =
                 At.open(pool.path().resolve(pin.record().id()), At.O_RDONLY | At.O_DIRECTORY)) {
-            return DiskUse.of(directory);
+            return DiskUse.of(directory) + ownUse(pin);
+        } catch (LinuxException e) {
+            return 0;
+        }
+    }
+
+    /** Bytes in the file system in RAM that a pin may have to itself. */
+    private static long ownUse(LivePin pin) {
+        if (pin.record().reserved() == 0) {
+            return 0;
+        }
+        try (Fd own = At.open(pin.record().path(Pin.RESERVED_AT), At.O_PATH)) {
+            return StatFs.of(own).usedBytes();
         } catch (LinuxException e) {
             return 0;
         }
@@ -770,7 +783,7 @@ public final class Engine implements RamPipe {
 
     private long poolUsed() {
         try {
-            return pool.used();
+            return pool.used() + keeper.pins().stream().mapToLong(Engine::ownUse).sum();
         } catch (IOException e) {
             return 0;
         }

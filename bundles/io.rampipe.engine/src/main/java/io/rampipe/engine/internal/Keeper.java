@@ -120,6 +120,15 @@ final class Keeper {
         return leftovers.problems();
     }
 
+    /** Bytes of RAM that are taken or set aside. */
+    long used() throws IOException {
+        long used = pool.used();
+        for (LivePin pin : pins) {
+            used += pin.record().reserved();
+        }
+        return used;
+    }
+
     long written() {
         return written.get();
     }
@@ -351,15 +360,14 @@ final class Keeper {
             boolean manual)
             throws IOException {
         PinStrategy strategy = strategies.get(name).orElseThrow();
-        makeRoom(target, estimate.bytes(), rate, manual);
+        makeRoom(target, estimate.reserved(), rate, manual);
         String id = id();
         long start = System.nanoTime();
         FilePath directory = pool.directory(id);
         Pin record;
         try {
             PinRequest request =
-                    new PinRequest(
-                            id, target, hot, directory, settings.get().budget() - pool.used());
+                    new PinRequest(id, target, hot, directory, settings.get().budget() - used());
             record =
                     named(
                             strategy.pin(request, r -> journal.write(named(r, name, true))),
@@ -586,7 +594,7 @@ final class Keeper {
                             pressure));
         }
         for (LivePin colder : coldestFirst()) {
-            if (bytes <= s.budget() - pool.used()) {
+            if (bytes <= s.budget() - used()) {
                 return;
             }
             boolean old = System.nanoTime() - colder.sinceNanos >= s.minTime();
@@ -598,14 +606,14 @@ final class Keeper {
                 }
             }
         }
-        if (bytes > s.budget() - pool.used()) {
+        if (bytes > s.budget() - used()) {
             throw new RefusedException(
                     Refusal.Cause.NO_ROOM,
                     target
                             + " needs "
                             + Units.bytes(bytes)
                             + ", and the thin pool has only "
-                            + Units.bytes(Math.max(0, s.budget() - pool.used()))
+                            + Units.bytes(Math.max(0, s.budget() - used()))
                             + " left, with nothing much colder in it");
         }
     }
@@ -993,7 +1001,7 @@ final class Keeper {
                             + "; all of "
                             + pin
                             + " is in RAM, in "
-                            + pin.record().attributes().get(Pin.UPPER)
+                            + pool.path().resolve(pin.record().id())
                             + ", and in its redo log; its path leads to the disk, where directories"
                             + " may be missing until it is finished",
                     e);
@@ -1020,7 +1028,7 @@ final class Keeper {
                             + "; and its mount cannot be put back ("
                             + message(e)
                             + "): its path leads to the disk, and what is in RAM is kept in "
-                            + pin.record().attributes().get(Pin.UPPER),
+                            + pool.path().resolve(pin.record().id()),
                     because);
         }
     }

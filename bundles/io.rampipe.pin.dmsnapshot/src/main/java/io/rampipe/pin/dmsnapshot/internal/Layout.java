@@ -61,6 +61,11 @@ record Layout(long size, long whole, long growth) {
         return whole == 0 ? 0 : 1 + whole + whole / (EXCEPTIONS - 1) + 2;
     }
 
+    /** Bytes of RAM before anything is changed, about. */
+    long least() {
+        return (metadata() + STORE_FEW) * BLOCK;
+    }
+
     /**
      * Bytes of RAM that it can come to: nothing that programs do to the file takes more. What is
      * neither the snapshot nor the store is in a sparse file.

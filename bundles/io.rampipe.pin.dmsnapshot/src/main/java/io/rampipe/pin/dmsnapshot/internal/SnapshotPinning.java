@@ -140,7 +140,8 @@ final class SnapshotPinning {
                         .with(Pin.SNAPSHOT_BLOCKS, Long.toString(layout.whole()))
                         .with(Pin.BASELINE, request.pool().resolve(Labels.BASELINE).raw())
                         .with(Pin.FILE_INODE, Long.toUnsignedString(place.stat().inode()))
-                        .with(Pin.RESERVED, Long.toString(layout.most()));
+                        .with(Pin.RESERVED, Long.toString(layout.most()))
+                        .with(Pin.RESERVED_AT, store.raw());
         if (layout.whole() > 0) {
             pin =
                     pin.with(Pin.SNAPSHOT_ORIGIN, Labels.snapshot(id))

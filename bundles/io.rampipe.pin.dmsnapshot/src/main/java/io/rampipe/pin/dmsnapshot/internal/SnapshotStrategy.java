@@ -90,7 +90,7 @@ public final class SnapshotStrategy implements PinStrategy {
     public Estimate examine(Target target, List<FilePath> hot) throws IOException {
         try (Place place = Place.open(target)) {
             Layout layout = eligibility.check(place);
-            return new Estimate(layout.most(), layout.most(), 1);
+            return new Estimate(layout.least(), layout.most(), 1, layout.most());
         } catch (LinuxException e) {
             throw new RefusedException(Cause.ERROR, target + ": " + e.getMessage(), e);
         }
