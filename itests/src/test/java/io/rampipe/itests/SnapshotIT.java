@@ -89,12 +89,8 @@ class SnapshotIT {
     }
 
     @Test
-    void hotFileIsPinnedByItselfAndTheDaemonMayDie() throws Exception {
+    void theDaemonMayDie() throws Exception {
         daemon.start();
-        try (RandomAccessFile f = new RandomAccessFile(file.toFile(), "r")) {
-            // Held open, so that its directory is refused, and the file as long as it is.
-            assertEquals(SIZE, f.length());
-        }
         daemon.command("pin", file.toString()).ok();
         write(1_000_000, 500_000, 3);
         daemon.kill();
