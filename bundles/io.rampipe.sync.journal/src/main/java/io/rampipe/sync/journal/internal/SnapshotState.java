@@ -16,7 +16,6 @@ final class SnapshotState {
 
     final ReentrantLock lock = new ReentrantLock();
     final KnownBlocks known = new KnownBlocks();
-    final FreezeGuard guard = new FreezeGuard();
 
     /** Another daemon may have died with the file system frozen. */
     boolean fresh = true;
@@ -48,6 +47,7 @@ final class SnapshotState {
      * @return empty if it might change and stay the same
      */
     Optional<String> version(SnapshotView view, boolean frozen) throws IOException {
+        view.stored();
         if (!frozen) {
             // Mappings are write-protected by it, so that the next write shows in the times.
             view.flush();

@@ -6,7 +6,6 @@ import io.rampipe.api.SyncBack.Result;
 import io.rampipe.linux.At;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
-import io.rampipe.linux.FileSystemFreeze;
 import io.rampipe.linux.Io;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
@@ -84,21 +83,36 @@ final class SnapshotSync {
             return write(place, staging, drift, view, disk, mode, version);
         } catch (LinuxException e) {
             throw Trouble.explained(pin, shown, e);
-        } catch (ExceptionTable.LostException e) {
-            throw lost(e);
         }
     }
 
     /** The snapshot has gone: programs get errors, and what they wrote since is nowhere. */
-    private IOException lost(ExceptionTable.LostException e) {
+    ExceptionTable.LostException lost(ExceptionTable.LostException e) {
         return new ExceptionTable.LostException(
                 pin.target()
                         + ": what was written to it since the last checkpoint is lost, because its"
                         + " snapshot broke ("
                         + e.getMessage()
-                        + "; dmesg may have the reason). The disk has the last checkpoint, and is"
-                        + " not touched. Stop the programs that use it, then: umount "
+                        + "; dmesg may have the reason). The disk has the last checkpoint. Stop the"
+                        + " programs that use it, then: umount "
                         + pin.target());
+    }
+
+    /**
+     * Nobody sees the broken snapshot any more: the disk has the last checkpoint, and people know.
+     */
+    void giveUp(ExceptionTable.LostException because) throws IOException {
+        reports.add(because.getMessage());
+        try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps)) {
+            tell(
+                    place,
+                    List.of(
+                            new Drift.Found(
+                                    name,
+                                    NO_NAME,
+                                    "lost what was written to it after its last checkpoint: its"
+                                            + " snapshot broke")));
+        }
     }
 
     private Stat onDisk(Disk.Place place) throws IOException {
@@ -186,7 +200,7 @@ final class SnapshotSync {
                 }
                 if (!work) {
                     staging.discard(true);
-                    remember(view, copy, taken, moment, mode);
+                    remember(copy, taken, moment);
                     return new Result(true, 0, 0, 0).held(held);
                 }
             } catch (IOException | RuntimeException e) {
@@ -203,7 +217,7 @@ final class SnapshotSync {
                         .held(held)
                         .because("it was changed on disk by others just now");
             }
-            remember(view, copy, taken, moment, mode);
+            remember(copy, taken, moment);
             return new Result(true, 1, copy.bytes(), log.length() + patched).held(held);
         } finally {
             if (logFile[0] != null) {
@@ -212,7 +226,11 @@ final class SnapshotSync {
         }
     }
 
-    /** What the last pass saw. */
+    /**
+     * What the last pass saw.
+     *
+     * @param version empty if it may have changed since and look the same
+     */
     private record Taken(Stat stat, Attributes attributes, Optional<String> version) {}
 
     /** Null if it did not come to rest. */
@@ -221,27 +239,40 @@ final class SnapshotSync {
         if (mode == Mode.FROZEN) {
             return pass(view, copy, true);
         }
-        Taken taken = pass(view, copy, false);
-        if (taken != null && before.isPresent() && before.equals(state.version(view, false))) {
-            return taken;
-        }
         if (mode == Mode.AT_REST) {
-            return null;
+            return takeAtRest(view, copy, before);
         }
-        long start = System.nanoTime();
-        FileSystemFreeze freeze = state.guard.freeze(view);
+        pass(view, copy, false);
+        // Freezing does it, too, but while writers wait.
+        view.flush();
+        GuardedFreeze freeze = view.freeze();
         try {
             return pass(view, copy, true);
         } finally {
+            held = freeze.held();
             freeze.close();
-            held = Duration.ofNanos(System.nanoTime() - start);
         }
+    }
+
+    /**
+     * A large {@code write(2)} changes the times when it begins, and data for as long as it takes:
+     * so it is copied twice, and has to be the same.
+     */
+    private Taken takeAtRest(SnapshotView view, SnapshotCopy copy, Optional<String> before)
+            throws IOException {
+        if (before.isEmpty() || pass(view, copy, false) == null) {
+            return null;
+        }
+        long bytes = copy.bytes();
+        Taken taken = pass(view, copy, false);
+        boolean rested =
+                taken != null && copy.bytes() == bytes && before.equals(state.version(view, false));
+        return rested ? new Taken(taken.stat(), taken.attributes(), before) : null;
     }
 
     /** Null if something would have to be put into the store, which needs a freeze. */
     private Taken pass(SnapshotView view, SnapshotCopy copy, boolean frozen) throws IOException {
         Stat stat = view.stat();
-        Optional<String> version = frozen ? Optional.of(state.text(view)) : Optional.empty();
         BitSet stored = view.changed();
         SnapshotPlan plan = SnapshotPlan.of(view, stat.size(), view.extents(), stored);
         copy.pass(view.file(), plan);
@@ -253,10 +284,9 @@ final class SnapshotSync {
             }
             steps.before("put blocks into the snapshot's store");
             view.store(store);
-            version = Optional.of(state.text(view));
         }
         view.stored();
-        return new Taken(stat, attributes, version);
+        return new Taken(stat, attributes, frozen ? state.version(view, true) : Optional.empty());
     }
 
     private void finishLog(
@@ -355,14 +385,10 @@ final class SnapshotSync {
         }
     }
 
-    private void remember(SnapshotView view, SnapshotCopy copy, Taken taken, long moment, Mode mode)
-            throws IOException {
+    private void remember(SnapshotCopy copy, Taken taken, long moment) {
         copy.learn(taken.stat().size());
         state.moment = moment;
-        state.synced =
-                taken.version().isPresent()
-                        ? taken.version().get()
-                        : state.version(view, mode == Mode.FROZEN).orElse(null);
+        state.synced = taken.version().orElse(null);
     }
 
     private void abandon(StagingDirectory staging, Staged names, Exception because) {

@@ -5,7 +5,6 @@ import io.rampipe.api.FilePath;
 import io.rampipe.api.Names;
 import io.rampipe.api.Pin;
 import io.rampipe.api.SyncBack;
-import io.rampipe.linux.FileSystemFreeze;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.MountInfo;
 import io.rampipe.linux.Processes;
@@ -71,6 +70,8 @@ public final class SnapshotSyncBack implements SyncBack {
                     allowance.freeze().isZero()
                             ? SnapshotSync.Mode.AT_REST
                             : SnapshotSync.Mode.HOLDING);
+        } catch (ExceptionTable.LostException e) {
+            throw new SnapshotSync(pin, state, key, steps).lost(e);
         } finally {
             state.lock.unlock();
         }
@@ -122,17 +123,25 @@ public final class SnapshotSyncBack implements SyncBack {
         SnapshotState state = state(pin);
         state.lock.lock();
         try {
-            checkUnused(pin);
+            boolean mounted = checkUnused(pin);
             SnapshotView view = view(pin, state);
-            FileSystemFreeze freeze = null;
+            GuardedFreeze freeze = null;
             boolean begun = false;
             try {
-                freeze = state.guard.freeze(view);
+                freeze = view.freeze();
                 state.settle(view);
                 Result result = run(pin, state, view, SnapshotSync.Mode.FROZEN);
                 state.last = view;
                 begun = true;
                 return new Ending(state, view, freeze, result);
+            } catch (ExceptionTable.LostException e) {
+                SnapshotSync sync = new SnapshotSync(pin, state, key, steps);
+                if (mounted) {
+                    throw sync.lost(e);
+                }
+                sync.giveUp(sync.lost(e));
+                sync.reports().forEach(report);
+                return new Ending(state, null, null, new Result(true, 0, 0, 0));
             } finally {
                 if (!begun) {
                     if (freeze != null) {
@@ -146,8 +155,8 @@ public final class SnapshotSyncBack implements SyncBack {
         }
     }
 
-    /** Rather than hold programs in vain. */
-    private static void checkUnused(Pin pin) throws IOException {
+    /** Rather than hold programs in vain. Returns whether programs could use it. */
+    private static boolean checkUnused(Pin pin) throws IOException {
         Set<Long> mounts = new HashSet<>();
         for (MountInfo m : MountInfo.all()) {
             if (m.pin().equals(Optional.of(pin.id()))) {
@@ -160,16 +169,17 @@ public final class SnapshotSyncBack implements SyncBack {
                 throw new BusyException(pin.target() + " is in use: " + holders.get(0));
             }
         }
+        return !mounts.isEmpty();
     }
 
-    /** See {@link #begin}. */
+    /** See {@link #begin}. Without a view if there is nothing left to be seen. */
     private static final class Ending implements Last {
         private final SnapshotState state;
         private final SnapshotView view;
-        private final FileSystemFreeze freeze;
+        private final GuardedFreeze freeze;
         private Result result;
 
-        Ending(SnapshotState state, SnapshotView view, FileSystemFreeze freeze, Result result) {
+        Ending(SnapshotState state, SnapshotView view, GuardedFreeze freeze, Result result) {
             this.state = state;
             this.view = view;
             this.freeze = freeze;
@@ -188,12 +198,16 @@ public final class SnapshotSyncBack implements SyncBack {
             state.lock.lock();
             try {
                 state.last = null;
-                freeze.close();
-            } catch (LinuxException e) {
+                if (freeze != null) {
+                    freeze.close();
+                }
+            } catch (IOException e) {
                 // Then nobody can thaw it; what is in it is on disk.
                 return;
             } finally {
-                view.close();
+                if (view != null) {
+                    view.close();
+                }
                 state.lock.unlock();
             }
         }

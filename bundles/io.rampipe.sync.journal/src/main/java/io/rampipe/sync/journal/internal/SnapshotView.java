@@ -35,11 +35,13 @@ final class SnapshotView implements AutoCloseable {
     private final long first;
     private final long blocks;
     private final Fd root;
+    private final Fd directory;
     private final Fd file;
 
-    private SnapshotView(Pin pin, Fd root, Fd file) {
+    private SnapshotView(Pin pin, Fd root, Fd directory, Fd file) {
         this.pin = pin;
         this.root = root;
+        this.directory = directory;
         this.file = file;
         this.blocks = Long.parseLong(pin.attribute(Pin.SNAPSHOT_BLOCKS));
         this.first = blocks == 0 ? 0 : Long.parseLong(pin.attribute(Pin.SNAPSHOT_FIRST));
@@ -47,6 +49,7 @@ final class SnapshotView implements AutoCloseable {
 
     static SnapshotView open(Pin pin) throws IOException {
         Fd root = null;
+        Fd directory = null;
         Fd file = null;
         try (NewMount mount = NewMount.of("ext4")) {
             root =
@@ -54,14 +57,19 @@ final class SnapshotView implements AutoCloseable {
                             .flag("noinit_itable")
                             .flag("nodiscard")
                             .create(Mounts.MS_NOATIME | Mounts.MS_NODEV);
+            directory = At.reopen(root, At.O_RDONLY | At.O_DIRECTORY);
             file = At.open(root, FILE, At.O_RDONLY | At.O_NOFOLLOW, 0);
-            SnapshotView view = new SnapshotView(pin, root, file);
+            SnapshotView view = new SnapshotView(pin, root, directory, file);
             root = null;
+            directory = null;
             file = null;
             return view;
         } finally {
             if (file != null) {
                 file.close();
+            }
+            if (directory != null) {
+                directory.close();
             }
             if (root != null) {
                 root.close();
@@ -92,12 +100,23 @@ final class SnapshotView implements AutoCloseable {
     }
 
     /** Writes what programs have written to the device, without waiting for any disk. */
-    void flush() throws LinuxException {
-        Io.syncFileSystem(file);
+    void flush() throws IOException {
+        try {
+            Io.syncFileSystem(file);
+        } catch (LinuxException e) {
+            stored();
+            throw e;
+        }
     }
 
-    FileSystemFreeze freeze() throws LinuxException {
-        return FileSystemFreeze.of(file);
+    /** Holds who writes, until it is closed, which is before this view is. */
+    GuardedFreeze freeze() throws IOException {
+        try {
+            return GuardedFreeze.of(directory);
+        } catch (LinuxException e) {
+            stored();
+            throw e;
+        }
     }
 
     /** Ends what a daemon that died in the middle of a syncback has left. */
@@ -190,6 +209,7 @@ final class SnapshotView implements AutoCloseable {
     @Override
     public void close() {
         file.close();
+        directory.close();
         root.close();
     }
 }
