@@ -407,6 +407,28 @@ class KeeperTest {
     }
 
     @Test
+    void whatIsSetAsideForAPinIsNotGivenToAnother() throws Exception {
+        other = new Other();
+        strategies.add(other, named("other"));
+        order("other");
+        long budget = settings.budget();
+        other.reserved = budget - 1000;
+        keeper.pin(TARGET, List.of(), 7, 3, true);
+        RefusedException e =
+                assertThrows(
+                        RefusedException.class,
+                        () ->
+                                keeper.pin(
+                                        Target.file(FilePath.of("/some/f")),
+                                        List.of(),
+                                        8,
+                                        3,
+                                        true));
+        assertEquals(Refusal.Cause.NO_ROOM, e.refusal().cause());
+        assertTrue(other.room <= budget, "room " + other.room);
+    }
+
+    @Test
     void theReasonToldIsTheOneThatMayPass() throws Exception {
         other = new Other();
         strategies.add(other, named("other"));
@@ -644,6 +666,8 @@ class KeeperTest {
         private int refusals = Integer.MAX_VALUE;
         private Optional<String> unusable = Optional.empty();
         private Runnable atPin = () -> {};
+        private long reserved;
+        private long room;
 
         @Override
         public Optional<String> unusable() {
@@ -662,6 +686,7 @@ class KeeperTest {
         public Pin pin(PinRequest r, PinJournal j) throws IOException {
             calls.add("pin");
             atPin.run();
+            room = r.room();
             // What a strategy writes as its name and its syncback's does not count.
             Pin pin =
                     new Pin(
@@ -672,7 +697,7 @@ class KeeperTest {
                             Pin.OVERLAY,
                             Pin.Step.PINNED,
                             Instant.now(),
-                            Map.of());
+                            Map.of(Pin.RESERVED, Long.toString(reserved)));
             j.write(pin);
             return pin;
         }
