@@ -53,7 +53,19 @@ public record Pin(
      */
     public static final String SNAPSHOT = "snapshot";
 
-    /** Name of the device-mapper device with the file system. */
+    /**
+     * Format: the target is a file that is used as a disk, and is covered by a block device: the
+     * device-mapper device {@link #SNAPSHOT_DEVICE}, which is a snapshot of the file on disk with
+     * chunks of 4096 bytes. For those in the store of exceptions {@link #SNAPSHOT_STORE} the store
+     * has what programs have written, for all others the file on disk. The file has {@link
+     * #FILE_SIZE} bytes, a multiple of 512, as long as it is pinned.
+     */
+    public static final String SNAPSHOT_BLOCK = "snapshot-block";
+
+    /** Bytes of a file that cannot change its size, decimal. */
+    public static final String FILE_SIZE = "file.size";
+
+    /** Name of the device-mapper device with the file system, or with the whole file. */
     public static final String SNAPSHOT_DEVICE = "snapshot.device";
 
     /**

@@ -2,6 +2,7 @@ package io.rampipe.engine.internal;
 
 import io.rampipe.api.Access;
 import io.rampipe.api.FilePath;
+import io.rampipe.api.PathPatterns;
 import io.rampipe.api.Units;
 import java.util.Arrays;
 import java.util.List;
@@ -11,8 +12,8 @@ import java.util.List;
  */
 record Settings(
         List<FilePath> directories,
-        Patterns include,
-        Patterns exclude,
+        PathPatterns include,
+        PathPatterns exclude,
         long tick,
         double[] weights,
         double pinRate,
@@ -62,8 +63,8 @@ record Settings(
         }
         return new Settings(
                 directories,
-                new Patterns(texts(c.watch_include())),
-                new Patterns(texts(c.watch_exclude())),
+                new PathPatterns(texts(c.watch_include())),
+                new PathPatterns(texts(c.watch_exclude())),
                 time("watch.tick", c.watch_tick()),
                 weights(c),
                 c.pin_rate(),

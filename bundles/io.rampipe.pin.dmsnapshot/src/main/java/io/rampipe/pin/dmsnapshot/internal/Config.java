@@ -26,4 +26,14 @@ import org.osgi.service.metatype.annotations.ObjectClassDefinition;
                     "How much a pinned file may grow (such as 64M) until programs are told that the"
                             + " disk is full. Set aside in RAM for as long as it is pinned.")
     String dmsnapshot_growth() default DEFAULT_GROWTH;
+
+    @AttributeDefinition(
+            name = "Disk images",
+            description =
+                    "Raw disk images, which are pinned as block devices: patterns as in watch.include. Only"
+                            + " for files whose users treat them as disks (mount -o loop, virtual machines):"
+                            + " a block device has no size for stat, and cannot be truncated, appended to, renamed"
+                            + " or copied as a file.",
+            required = false)
+    String[] dmsnapshot_block() default {};
 }

@@ -36,6 +36,13 @@ final class Devices {
     static void make(Pin pin, Layout layout, Fd store, Fd file, long first) throws IOException {
         String id = pin.id();
         String name = Labels.device(id);
+        if (layout.device()) {
+            try (DeviceMapper dm = DeviceMapper.open()) {
+                long device = snapshot(dm, name, layout, store, file);
+                At.mknod(store, Labels.node(id), Stat.BLOCK | 0600, device);
+            }
+            return;
+        }
         try (DeviceMapper dm = DeviceMapper.open();
                 Fd growth = openStored(store, Labels.GROWTH);
                 LoopDevice ram = LoopDevice.attach(growth, 0, false, name, store)) {
@@ -45,7 +52,7 @@ final class Devices {
             if (layout.whole() == 0) {
                 parts.add(Part.linear(0, all * SECTORS, ram.device(), 0));
             } else {
-                long snapshot = snapshot(dm, id, layout, store, file);
+                long snapshot = snapshot(dm, Labels.snapshot(id), layout, store, file);
                 parts.add(Part.linear(0, first * SECTORS, ram.device(), 0));
                 parts.add(Part.linear(first * SECTORS, layout.whole() * SECTORS, snapshot, 0));
                 parts.add(
@@ -59,19 +66,18 @@ final class Devices {
         }
     }
 
-    private static long snapshot(DeviceMapper dm, String id, Layout layout, Fd store, Fd file)
+    private static long snapshot(DeviceMapper dm, String name, Layout layout, Fd store, Fd file)
             throws IOException {
-        String name = Labels.snapshot(id);
+        long bytes = layout.device() ? layout.size() : layout.whole() * Layout.BLOCK;
         try (Fd changes = openStored(store, Labels.CHANGES);
-                LoopDevice origin =
-                        LoopDevice.attach(file, layout.whole() * Layout.BLOCK, true, name, store);
+                LoopDevice origin = LoopDevice.attach(file, bytes, true, name, store);
                 LoopDevice cow = LoopDevice.attach(changes, 0, false, name, store)) {
             long device = dm.create(name, Labels.uuid(name));
             dm.load(
                     name,
                     List.of(
                             Part.snapshot(
-                                    layout.whole() * SECTORS,
+                                    bytes / DeviceMapper.SECTOR,
                                     origin.device(),
                                     cow.device(),
                                     SECTORS)));

@@ -7,8 +7,10 @@ package io.rampipe.pin.dmsnapshot.internal;
  * @param size of the file, bytes
  * @param whole blocks of the file that are whole: those of the snapshot
  * @param growth blocks that it may grow
+ * @param device whether programs see the snapshot itself, a block device; then its last block may
+ *     be a part of one
  */
-record Layout(long size, long whole, long growth) {
+record Layout(long size, long whole, long growth, boolean device) {
     static final int BLOCK = 4096;
     static final int SECTORS = BLOCK / 512;
 
@@ -31,7 +33,14 @@ record Layout(long size, long whole, long growth) {
     private static final long STORE_FEW = 64;
 
     static Layout of(long size, long growth) {
-        return new Layout(size, size / BLOCK, blocks(growth));
+        return new Layout(size, size / BLOCK, blocks(growth), false);
+    }
+
+    /**
+     * @param size a multiple of 512
+     */
+    static Layout device(long size) {
+        return new Layout(size, blocks(size), 0, true);
     }
 
     static long blocks(long bytes) {
@@ -44,13 +53,16 @@ record Layout(long size, long whole, long growth) {
     }
 
     private long metadata() {
+        if (device) {
+            return 0;
+        }
         long groups = (file() + growth) / GROUP + 2;
         return FEW + EACH_GROUP * groups + groups / DESCRIPTORS;
     }
 
-    /** Blocks of the file system. */
+    /** Blocks of the file system; 0 if there is none. */
     long fileSystem() {
-        return file() + growth + metadata();
+        return device ? 0 : file() + growth + metadata();
     }
 
     /**
@@ -71,6 +83,6 @@ record Layout(long size, long whole, long growth) {
      * neither the snapshot nor the store is in a sparse file.
      */
     long most() {
-        return (store() + fileSystem() - whole + STORE_FEW) * BLOCK;
+        return (store() + (device ? 0 : fileSystem() - whole) + STORE_FEW) * BLOCK;
     }
 }

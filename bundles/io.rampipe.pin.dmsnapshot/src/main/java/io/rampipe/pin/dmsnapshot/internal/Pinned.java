@@ -3,6 +3,7 @@ package io.rampipe.pin.dmsnapshot.internal;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
 import io.rampipe.linux.At;
+import io.rampipe.linux.DeviceMapper;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.FileSystemFreeze;
@@ -25,12 +26,57 @@ final class Pinned {
      *
      * @param flags {@code MS_*} of {@link Mounts}
      */
-    static Fd mount(Pin pin, long flags) throws LinuxException {
+    static Fd mount(Pin pin, long flags) throws IOException {
+        if (isDevice(pin)) {
+            return nodes(pin, flags);
+        }
         try (NewMount mount = NewMount.of("ext4")) {
             return mount.option("source", pin.path(Pin.SNAPSHOT_NODE))
                     .flag("noinit_itable")
                     .flag("nodiscard")
                     .create(flags);
+        }
+    }
+
+    /** Whether programs see a block device. */
+    static boolean isDevice(Pin pin) {
+        return pin.format().equals(Pin.SNAPSHOT_BLOCK);
+    }
+
+    /**
+     * A file system with nothing in it but a node of the device, which may be used as the file on
+     * disk may be: {@code /dev} has other owners and modes, and no node where there is no udev.
+     */
+    private static Fd nodes(Pin pin, long flags) throws IOException {
+        long device;
+        try (DeviceMapper dm = DeviceMapper.open()) {
+            String name = pin.attribute(Pin.SNAPSHOT_DEVICE);
+            device =
+                    dm.find(name)
+                            .orElseThrow(() -> new IOException("the device " + name + " is gone"))
+                            .number();
+        }
+        try (NewMount mount = NewMount.of("tmpfs")) {
+            Fd root =
+                    mount.option("source", Labels.node(pin.id()))
+                            .option("size", FilePath.of("4k"))
+                            .option("mode", FilePath.of("0700"))
+                            .create(flags & ~(Mounts.MS_NODEV | Mounts.MS_RDONLY));
+            boolean done = false;
+            try {
+                Stat disk = new DiskFile(pin).stat();
+                At.mknod(root, FILE, Stat.BLOCK | 0600, device);
+                try (Fd node = At.open(root, FILE, At.O_PATH | At.O_NOFOLLOW, 0)) {
+                    At.chown(node, disk.uid(), disk.gid());
+                    At.chmod(node, disk.permissions() & 0777);
+                }
+                done = true;
+                return root;
+            } finally {
+                if (!done) {
+                    root.close();
+                }
+            }
         }
     }
 
@@ -106,6 +152,14 @@ final class Pinned {
         } catch (LinuxException e) {
             if (!e.is(Errno.ENOENT)) {
                 throw e;
+            }
+            return;
+        }
+        if (isDevice(pin)) {
+            try (DeviceMapper dm = DeviceMapper.open()) {
+                if (dm.find(pin.attribute(Pin.SNAPSHOT_DEVICE)).isPresent()) {
+                    dm.resume(pin.attribute(Pin.SNAPSHOT_DEVICE));
+                }
             }
             return;
         }

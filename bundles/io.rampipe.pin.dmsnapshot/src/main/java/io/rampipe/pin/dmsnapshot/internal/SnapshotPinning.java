@@ -81,13 +81,15 @@ final class SnapshotPinning {
         try (Fd pool = At.openDirectory(Fd.CWD, request.pool());
                 LeaseSet leases = new LeaseSet(request.target().path())) {
             try (Fd store = Store.make(pool, layout)) {
-                long first = fileSystem(layout, store);
+                long first = layout.device() ? 0 : fileSystem(layout, store);
                 Fd file = leases.take(place.parent(), place.name(), SELF, place.stat());
                 if (layout.whole() > 0) {
                     pin = journalled(pin.with(Pin.SNAPSHOT_FIRST, Long.toString(first)));
                 }
                 Devices.make(pin, layout, store, file, first);
-                fill(pin, place, layout, file, first);
+                if (!layout.device()) {
+                    fill(pin, place, layout, file, first);
+                }
             }
             saveBaseline(place, pin);
             checkSound(pin);
@@ -131,7 +133,7 @@ final class SnapshotPinning {
                                 request.target(),
                                 SnapshotStrategy.NAME,
                                 SnapshotStrategy.SYNC,
-                                Pin.SNAPSHOT,
+                                layout.device() ? Pin.SNAPSHOT_BLOCK : Pin.SNAPSHOT,
                                 Pin.Step.PREPARING,
                                 clock.instant(),
                                 Map.of())
@@ -142,9 +144,13 @@ final class SnapshotPinning {
                         .with(Pin.FILE_INODE, Long.toUnsignedString(place.stat().inode()))
                         .with(Pin.RESERVED, Long.toString(layout.most()))
                         .with(Pin.RESERVED_AT, store.raw());
+        if (layout.device()) {
+            pin = pin.with(Pin.FILE_SIZE, Long.toString(layout.size()));
+        }
         if (layout.whole() > 0) {
+            String snapshot = layout.device() ? Labels.device(id) : Labels.snapshot(id);
             pin =
-                    pin.with(Pin.SNAPSHOT_ORIGIN, Labels.snapshot(id))
+                    pin.with(Pin.SNAPSHOT_ORIGIN, snapshot)
                             .with(Pin.SNAPSHOT_STORE, store.resolve(Labels.CHANGES).raw());
         }
         return LowerDirectory.identified(pin, place.parent());
@@ -300,8 +306,15 @@ final class SnapshotPinning {
                 request.target() + " was moved or replaced while it was being pinned");
     }
 
+    /** Of the mount over the target. */
+    private static String source(Pin pin) {
+        return Pinned.isDevice(pin)
+                ? Labels.node(pin.id()).raw()
+                : pin.path(Pin.SNAPSHOT_NODE).raw();
+    }
+
     private void lookAgain(Place place, Pin pin, LeaseSet leases) throws IOException {
-        Optional<String> open = Exposure.now().uncovered(place, pin.path(Pin.SNAPSHOT_NODE).raw());
+        Optional<String> open = Exposure.now().uncovered(place, source(pin));
         if (open.isPresent()) {
             throw new RefusedException(
                     Cause.MOUNT_POINT,
@@ -375,6 +388,13 @@ final class SnapshotPinning {
 
     /** Whether the file in RAM still has the data and attributes of the one on disk. */
     private boolean untouched(Pin pin) throws IOException {
+        if (Pinned.isDevice(pin)) {
+            try (DeviceMapper dm = DeviceMapper.open()) {
+                String[] status =
+                        dm.status(Labels.device(pin.id())).get(0).parameters().split("[/ ]");
+                return status[0].equals(status[2]);
+            }
+        }
         try (Fd root = Pinned.mount(pin, Mounts.MS_NOATIME | Mounts.MS_NODEV)) {
             Stat now = Stat.at(root, FILE);
             Stat disk = new DiskFile(pin).stat();

@@ -3,6 +3,7 @@ package io.rampipe.pin.dmsnapshot.internal;
 import io.rampipe.api.BusyException;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Names;
+import io.rampipe.api.PathPatterns;
 import io.rampipe.api.Pin;
 import io.rampipe.api.PinStrategy;
 import io.rampipe.api.Refusal.Cause;
@@ -54,7 +55,8 @@ public final class SnapshotStrategy implements PinStrategy {
         this(
                 new Eligibility(
                         Units.bytes(config.dmsnapshot_min__size()),
-                        Units.bytes(config.dmsnapshot_growth())),
+                        Units.bytes(config.dmsnapshot_growth()),
+                        new PathPatterns(List.of(config.dmsnapshot_block()))),
                 Clock.systemUTC());
     }
 
@@ -104,9 +106,21 @@ public final class SnapshotStrategy implements PinStrategy {
     @Override
     public void unmount(Pin pin) throws IOException {
         Optional<MountInfo> over = PinMount.over(pin);
-        if (over.isPresent()) {
-            PinMount.unmount(pin, over.get());
+        if (over.isEmpty()) {
+            return;
         }
+        // By another node, or as the disk of a loop device.
+        int users = Pinned.isDevice(pin) ? Devices.users(pin.id()) : 0;
+        if (users > 0) {
+            throw new BusyException(
+                    pin.target()
+                            + " is in use: its device "
+                            + Labels.device(pin.id())
+                            + " is open ("
+                            + users
+                            + "), perhaps as a loop device (losetup --list) or mounted");
+        }
+        PinMount.unmount(pin, over.get());
     }
 
     @Override

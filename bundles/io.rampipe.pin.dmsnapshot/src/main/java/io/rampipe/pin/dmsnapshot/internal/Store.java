@@ -47,7 +47,9 @@ final class Store {
         Fd store = At.openDirectory(directory, Labels.STORE);
         boolean done = false;
         try {
-            create(store, Labels.GROWTH, layout.fileSystem());
+            if (layout.fileSystem() > 0) {
+                create(store, Labels.GROWTH, layout.fileSystem());
+            }
             if (layout.store() > 0) {
                 create(store, Labels.CHANGES, layout.store());
             }

@@ -1,6 +1,7 @@
 package io.rampipe.pin.dmsnapshot.internal;
 
 import io.rampipe.api.FilePath;
+import io.rampipe.api.PathPatterns;
 import io.rampipe.api.Pin;
 import io.rampipe.api.PinStrategy.PinRequest;
 import io.rampipe.api.SyncBack;
@@ -40,7 +41,7 @@ final class Bench implements AutoCloseable {
     SyncBack sync = syncBack();
     private int count;
 
-    Bench(long minimum, long growth) throws IOException {
+    Bench(long minimum, long growth, String... images) throws IOException {
         Files.createDirectories(disk);
         String image = LAB.resolve("disk.img").toString();
         Command.run("truncate", "-s", "900M", image);
@@ -48,7 +49,10 @@ final class Bench implements AutoCloseable {
         Command.run("mount", "-o", "loop", image, disk.toString());
         pool = Files.createTempDirectory("rampipe-pool-");
         Command.run("mount", "-t", "tmpfs", "-o", "size=512M,mode=0700", "pool", pool.toString());
-        strategy = new SnapshotStrategy(new Eligibility(minimum, growth), Clock.systemUTC());
+        strategy =
+                new SnapshotStrategy(
+                        new Eligibility(minimum, growth, new PathPatterns(List.of(images))),
+                        Clock.systemUTC());
     }
 
     /** One that remembers nothing, as after a restart. */

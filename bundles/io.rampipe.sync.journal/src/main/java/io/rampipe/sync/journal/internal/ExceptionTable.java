@@ -26,9 +26,32 @@ final class ExceptionTable {
      * meanwhile and perhaps more.
      *
      * @param chunks of the snapshot
+     * @return which are in the store
      * @throws LostException if the store is not valid any more
      */
     static BitSet read(Fd store, long chunks) throws IOException {
+        BitSet changed = new BitSet((int) chunks);
+        walk(store, chunks, (chunk, place) -> changed.set(chunk));
+        return changed;
+    }
+
+    /**
+     * Reads where in the store each chunk is; 0 for those that are not in it.
+     *
+     * @throws LostException if the store is not valid any more
+     */
+    static int[] places(Fd store, long chunks) throws IOException {
+        int[] places = new int[Math.toIntExact(chunks)];
+        walk(store, chunks, (chunk, place) -> places[chunk] = place);
+        return places;
+    }
+
+    @FunctionalInterface
+    private interface Pair {
+        void at(int chunk, int place);
+    }
+
+    private static void walk(Fd store, long chunks, Pair pairs) throws IOException {
         ByteBuffer b = ByteBuffer.allocateDirect(CHUNK).order(ByteOrder.LITTLE_ENDIAN);
         load(store, b, 0);
         if (b.getInt(0) != MAGIC || b.getInt(8) != VERSION || b.getInt(12) * 512L != CHUNK) {
@@ -37,18 +60,19 @@ final class ExceptionTable {
         if (b.getInt(4) == 0) {
             throw new LostException("its store says that it is not valid");
         }
-        BitSet changed = new BitSet((int) chunks);
         for (long area = 0; ; area++) {
             load(store, b, (1 + area * (PAIRS + 1)) * CHUNK);
             for (int i = 0; i < CHUNK; i += PAIR) {
                 long from = b.getLong(i);
-                if (b.getLong(i + 8) == 0) {
-                    return changed;
+                long to = b.getLong(i + 8);
+                if (to == 0) {
+                    return;
                 }
-                if (from < 0 || from >= chunks) {
-                    throw new IOException(store + " speaks of chunk " + from + " of " + chunks);
+                if (from < 0 || from >= chunks || to < 0 || to > Integer.MAX_VALUE) {
+                    throw new IOException(
+                            store + " speaks of chunk " + from + " of " + chunks + " at " + to);
                 }
-                changed.set((int) from);
+                pairs.at((int) from, (int) to);
             }
         }
     }

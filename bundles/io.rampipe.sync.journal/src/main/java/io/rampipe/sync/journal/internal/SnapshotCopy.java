@@ -58,7 +58,7 @@ final class SnapshotCopy {
     }
 
     /** Brings the log up to what the file is like now, or was while this looked at it. */
-    void pass(Fd file, SnapshotPlan plan) throws IOException {
+    void pass(SnapshotView view, SnapshotPlan plan) throws IOException {
         BitSet seen = new BitSet();
         for (Range r : plan.holes()) {
             seen.set((int) r.from(), (int) r.to());
@@ -66,7 +66,7 @@ final class SnapshotCopy {
         }
         for (Range r : plan.data()) {
             seen.set((int) r.from(), (int) r.to());
-            data(file, r, plan.size());
+            data(view, r, plan.size());
         }
         // What an earlier pass has written although by now the disk has had the right data.
         BitSet back = (BitSet) written.clone();
@@ -74,7 +74,7 @@ final class SnapshotCopy {
         int end = (int) SnapshotPlan.blocks(plan.size());
         for (int b = back.nextSetBit(0); b >= 0 && b < end; b = back.nextSetBit(b)) {
             int to = Math.min(end, back.nextClearBit(b));
-            data(file, new Range(b, to), plan.size());
+            data(view, new Range(b, to), plan.size());
             b = to;
         }
     }
@@ -107,17 +107,17 @@ final class SnapshotCopy {
         return !known.isHole(b) && b * BLOCK < diskSize;
     }
 
-    private void data(Fd file, Range r, long size) throws IOException {
+    private void data(SnapshotView view, Range r, long size) throws IOException {
         long most = LogFormat.MAX_DATA / BLOCK;
         for (long from = r.from(); from < r.to(); from += most) {
             long to = Math.min(r.to(), from + most);
-            chunk(file, from, (int) (to - from), size);
+            chunk(view, from, (int) (to - from), size);
         }
     }
 
-    private void chunk(Fd file, long from, int count, long size) throws IOException {
+    private void chunk(SnapshotView view, long from, int count, long size) throws IOException {
         buffer.clear().limit(count * BLOCK);
-        Io.readFully(file, buffer, from * BLOCK);
+        view.read(buffer, from * BLOCK);
         while (buffer.hasRemaining()) {
             buffer.put((byte) 0);
         }

@@ -1,19 +1,12 @@
 package io.rampipe.sync.journal.internal;
 
 import io.rampipe.api.SyncBack.Dirty;
-import io.rampipe.linux.Stat;
 import java.io.IOException;
 import java.util.Optional;
 import java.util.concurrent.locks.ReentrantLock;
 
 /** What is remembered of one pin, to be faster. Guarded by its lock. */
 final class SnapshotState {
-    /**
-     * Change times of ext4 are those of the last timer interrupt (10 ms at most): what changed just
-     * now may change again and look the same.
-     */
-    private static final long COARSE_NANOS = 20_000_000;
-
     final ReentrantLock lock = new ReentrantLock();
     final KnownBlocks known = new KnownBlocks();
 
@@ -49,28 +42,13 @@ final class SnapshotState {
     Optional<String> version(SnapshotView view, boolean frozen) throws IOException {
         view.stored();
         if (!frozen) {
-            // Mappings are write-protected by it, so that the next write shows in the times.
             view.flush();
         }
-        Stat stat = view.stat();
-        long changed = stat.changeSeconds() * 1_000_000_000L + stat.changeNanos();
-        boolean settled = changed < System.currentTimeMillis() * 1_000_000L - COARSE_NANOS;
-        return settled ? Optional.of(text(view)) : Optional.empty();
+        return view.settled() ? Optional.of(text(view)) : Optional.empty();
     }
 
     String text(SnapshotView view) throws IOException {
-        Stat s = view.stat();
-        return s.size()
-                + ":"
-                + s.changeSeconds()
-                + "."
-                + s.changeNanos()
-                + ":"
-                + s.modifySeconds()
-                + "."
-                + s.modifyNanos()
-                + ":"
-                + view.stored();
+        return view.look() + ":" + view.stored();
     }
 
     /** Waits until a frozen file system's version can be told. */

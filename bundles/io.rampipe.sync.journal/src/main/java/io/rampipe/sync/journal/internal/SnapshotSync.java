@@ -10,6 +10,7 @@ import io.rampipe.linux.Io;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.BitSet;
@@ -28,6 +29,7 @@ import java.util.Optional;
 final class SnapshotSync {
     private static final int ID = 0;
     private static final int COPY = 1;
+    private static final int READ = At.O_RDONLY | At.O_NOFOLLOW | At.O_NONBLOCK | At.O_NOATIME;
     private static final FilePath NO_NAME = FilePath.of("");
 
     private final Pin pin;
@@ -184,14 +186,14 @@ final class SnapshotSync {
                             });
             Taken taken;
             try {
-                taken = take(view, copy, mode, before);
+                taken = take(view, copy, mode, before, below, disk);
                 if (taken == null) {
                     staging.discard(false);
                     return Result.NOT_AT_REST
                             .held(held)
                             .because("programs write to it all the time");
                 }
-                finishLog(log, copy, described, disk, below, taken);
+                finishLog(log, view, described, disk, below, taken);
                 boolean work = described[0];
                 if (work) {
                     log.finish();
@@ -231,23 +233,29 @@ final class SnapshotSync {
      *
      * @param version empty if it may have changed since and look the same
      */
-    private record Taken(Stat stat, Attributes attributes, Optional<String> version) {}
+    private record Taken(long size, Attributes attributes, Optional<String> version) {}
 
     /** Null if it did not come to rest. */
-    private Taken take(SnapshotView view, SnapshotCopy copy, Mode mode, Optional<String> before)
+    private Taken take(
+            SnapshotView view,
+            SnapshotCopy copy,
+            Mode mode,
+            Optional<String> before,
+            Fd below,
+            Stat disk)
             throws IOException {
         if (mode == Mode.FROZEN) {
-            return pass(view, copy, true);
+            return pass(view, copy, true, below, disk);
         }
         if (mode == Mode.AT_REST) {
-            return takeAtRest(view, copy, before);
+            return takeAtRest(view, copy, before, below, disk);
         }
-        pass(view, copy, false);
+        pass(view, copy, false, below, disk);
         // Freezing does it, too, but while writers wait.
         view.flush();
         GuardedFreeze freeze = view.freeze();
         try {
-            return pass(view, copy, true);
+            return pass(view, copy, true, below, disk);
         } finally {
             held = freeze.held();
             freeze.close();
@@ -258,25 +266,27 @@ final class SnapshotSync {
      * A large {@code write(2)} changes the times when it begins, and data for as long as it takes:
      * so it is copied twice, and has to be the same.
      */
-    private Taken takeAtRest(SnapshotView view, SnapshotCopy copy, Optional<String> before)
+    private Taken takeAtRest(
+            SnapshotView view, SnapshotCopy copy, Optional<String> before, Fd below, Stat disk)
             throws IOException {
-        if (before.isEmpty() || pass(view, copy, false) == null) {
+        if (before.isEmpty() || pass(view, copy, false, below, disk) == null) {
             return null;
         }
         long bytes = copy.bytes();
-        Taken taken = pass(view, copy, false);
+        Taken taken = pass(view, copy, false, below, disk);
         boolean rested =
                 taken != null && copy.bytes() == bytes && before.equals(state.version(view, false));
-        return rested ? new Taken(taken.stat(), taken.attributes(), before) : null;
+        return rested ? new Taken(taken.size(), taken.attributes(), before) : null;
     }
 
     /** Null if something would have to be put into the store, which needs a freeze. */
-    private Taken pass(SnapshotView view, SnapshotCopy copy, boolean frozen) throws IOException {
-        Stat stat = view.stat();
+    private Taken pass(SnapshotView view, SnapshotCopy copy, boolean frozen, Fd below, Stat disk)
+            throws IOException {
+        long size = view.size();
         BitSet stored = view.changed();
-        SnapshotPlan plan = SnapshotPlan.of(view, stat.size(), view.extents(), stored);
-        copy.pass(view.file(), plan);
-        Attributes attributes = Attributes.of(view.file(), stat);
+        SnapshotPlan plan = SnapshotPlan.of(view, size, view.extents(), stored);
+        copy.pass(view, plan);
+        Attributes attributes = view.attributes(below, disk);
         BitSet store = plan.toBeStored(copy.written());
         if (!store.isEmpty()) {
             if (!frozen) {
@@ -286,15 +296,17 @@ final class SnapshotSync {
             view.store(store);
         }
         view.stored();
-        return new Taken(stat, attributes, frozen ? state.version(view, true) : Optional.empty());
+        return new Taken(size, attributes, frozen ? state.version(view, true) : Optional.empty());
     }
 
     private void finishLog(
-            LogWriter log, SnapshotCopy copy, boolean[] described, Stat disk, Fd below, Taken taken)
+            LogWriter log, SnapshotView view, boolean[] described, Stat disk, Fd below, Taken taken)
             throws IOException {
-        boolean size = taken.stat().size() != disk.size();
+        boolean size = taken.size() != disk.size();
         boolean other =
-                !taken.attributes().sameAs(Attributes.of(below, disk), false) || described[0];
+                described[0]
+                        || view.hasAttributes()
+                                && !taken.attributes().sameAs(Attributes.of(below, disk), false);
         if (size || other) {
             if (!described[0]) {
                 described[0] = true;
@@ -302,7 +314,7 @@ final class SnapshotSync {
                         new LogRecord.File(
                                 ID, disk.inode(), Stat.REGULAR, LogRecord.ROOT, name, NO_NAME));
             }
-            log.write(new LogRecord.Size(ID, taken.stat().size()));
+            log.write(new LogRecord.Size(ID, taken.size()));
             log.write(new LogRecord.FileAttributes(ID, taken.attributes()));
         }
     }
@@ -386,7 +398,7 @@ final class SnapshotSync {
     }
 
     private void remember(SnapshotCopy copy, Taken taken, long moment) {
-        copy.learn(taken.stat().size());
+        copy.learn(taken.size());
         state.moment = moment;
         state.synced = taken.version().orElse(null);
     }
@@ -462,7 +474,7 @@ final class SnapshotSync {
         tell(place, List.of(new Drift.Found(name, beside, what + "; what was in RAM is kept as")));
         long sequence = state.nextSequence();
         Staged names = new Staged(sequence);
-        Stat stat = view.stat();
+        long size = view.size();
         Fd[] logFile = {null};
         try {
             FilePath staged = names.next();
@@ -474,8 +486,10 @@ final class SnapshotSync {
                             staged,
                             At.O_RDWR | At.O_CREAT | At.O_EXCL | At.O_NOFOLLOW,
                             0600)) {
-                new FileData().copy(view.file(), stat.size(), out, null, steps);
-                Attributes.of(view.file(), stat).give(out, steps);
+                copy(view, size, out);
+                if (view.hasAttributes() || disk != null) {
+                    attributes(place, view, disk).give(out, steps);
+                }
                 steps.before("fsync a staged file");
                 Io.sync(out);
                 inode = Stat.of(out).inode();
@@ -495,7 +509,7 @@ final class SnapshotSync {
             staging.makeCommitDurable();
             apply(place, staging, drift, LogContents.read(logFile[0]), logFile[0], null);
             state.keptBeside = version;
-            return new Result(true, 1, stat.size(), log.length() + stat.size());
+            return new Result(true, 1, size, log.length() + size);
         } catch (IOException | RuntimeException e) {
             if (!staging.hasLog()) {
                 abandon(staging, names, e);
@@ -506,6 +520,37 @@ final class SnapshotSync {
                 logFile[0].close();
             }
         }
+    }
+
+    private Attributes attributes(Disk.Place place, SnapshotView view, Stat disk)
+            throws IOException {
+        if (disk == null) {
+            return view.attributes(null, null);
+        }
+        try (Fd below = At.openBeneathSameMount(place.directory(), name, READ, 0)) {
+            return view.attributes(below, disk);
+        }
+    }
+
+    /** All of it, with holes where it has only zeros. */
+    private void copy(SnapshotView view, long size, Fd out) throws IOException {
+        ByteBuffer buffer = ByteBuffer.allocateDirect(LogFormat.MAX_DATA);
+        ByteBuffer zeros = ByteBuffer.allocateDirect(LogFormat.MAX_DATA);
+        for (long at = 0; at < size; ) {
+            buffer.clear();
+            int n = view.read(buffer, at);
+            if (n <= 0) {
+                throw new IOException(pin.target() + " is shorter than it was");
+            }
+            buffer.flip();
+            if (!buffer.equals(zeros.duplicate().limit(n))) {
+                steps.before("write a staged file");
+                Io.writeFully(out, buffer, at);
+            }
+            at += n;
+        }
+        steps.before("truncate a staged file");
+        Io.truncate(out, size);
     }
 
     private FilePath free(Disk.Place place, Drift drift) throws IOException {

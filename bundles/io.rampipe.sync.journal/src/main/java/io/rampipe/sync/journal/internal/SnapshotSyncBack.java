@@ -8,7 +8,6 @@ import io.rampipe.api.SyncBack;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.MountInfo;
 import io.rampipe.linux.Processes;
-import io.rampipe.linux.Stat;
 import java.io.IOException;
 import java.util.Collection;
 import java.util.HashSet;
@@ -49,7 +48,7 @@ public final class SnapshotSyncBack implements SyncBack {
 
     @Override
     public boolean accepts(String format) {
-        return Pin.SNAPSHOT.equals(format);
+        return Pin.SNAPSHOT.equals(format) || Pin.SNAPSHOT_BLOCK.equals(format);
     }
 
     @Override
@@ -238,12 +237,11 @@ public final class SnapshotSyncBack implements SyncBack {
         if (version.isPresent() && version.get().equals(state.synced)) {
             return new Dirty(0, 0, 0);
         }
-        Stat stat = view.stat();
-        long beyond = Math.max(0, stat.size() - view.blocks() * SnapshotView.BLOCK);
-        long changed = stat.changeSeconds() * 1000 + stat.changeNanos() / 1_000_000;
+        long beyond = Math.max(0, view.size() - view.blocks() * SnapshotView.BLOCK);
+        long changed = view.changedNanos() / 1_000_000;
         return new Dirty(
                 1,
-                Math.min(stat.size(), view.stored() + beyond),
+                Math.min(view.size(), view.stored() + beyond),
                 state.moment == 0 ? changed : Math.min(changed, state.moment));
     }
 
