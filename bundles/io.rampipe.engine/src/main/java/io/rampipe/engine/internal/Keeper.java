@@ -122,11 +122,19 @@ final class Keeper {
 
     /** Bytes of RAM that are taken or set aside. */
     long used() throws IOException {
-        long used = pool.used();
-        for (LivePin pin : pins) {
-            used += pin.record().reserved();
-        }
-        return used;
+        return pool.used() + reserved();
+    }
+
+    private long reserved() {
+        return pins.stream().mapToLong(p -> p.record().reserved()).sum();
+    }
+
+    /**
+     * Whether what grows is near its limit: of what is not set aside, more is used than the high
+     * water mark. What is set aside does not grow, however much of it is used.
+     */
+    boolean crowded(Settings s) throws IOException {
+        return pool.used() > (s.poolSize() - reserved()) * s.highWater();
     }
 
     long written() {
