@@ -88,6 +88,36 @@ class SnapshotIT {
         assertEquals(0, daemon.stop(), daemon::logText);
     }
 
+    /** Its directory is too large to be pinned as a whole. */
+    @Test
+    void hotFileIsPinnedByItself() throws Exception {
+        try (RandomAccessFile other =
+                new RandomAccessFile(file.resolveSibling("other.raw").toFile(), "rw")) {
+            other.setLength(1L << 30);
+        }
+        daemon.start();
+        Random random = new Random(9);
+        Await.until(
+                SOON,
+                () -> {
+                    write(random.nextInt(SIZE - 100), 100, random.nextInt());
+                    return daemon.pinned(file);
+                },
+                daemon::logText);
+        assertEquals("dmsnapshot", pin().get("strategy").getAsString());
+        double rate = pin().get("rate").getAsDouble();
+        Await.until(
+                SOON,
+                () -> {
+                    write(random.nextInt(SIZE - 100), 100, random.nextInt());
+                    return pin().get("rate").getAsDouble() > rate + 0.1;
+                },
+                () -> "not seen while it is pinned: " + daemon.logText());
+        assertEquals(0, daemon.stop(), daemon::logText);
+        assertArrayEquals(model, Files.readAllBytes(file));
+        assertTrue(!daemon.logText().contains("cannot watch"), daemon::logText);
+    }
+
     @Test
     void theDaemonMayDie() throws Exception {
         daemon.start();

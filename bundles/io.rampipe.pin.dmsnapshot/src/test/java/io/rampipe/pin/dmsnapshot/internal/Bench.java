@@ -42,6 +42,7 @@ final class Bench implements AutoCloseable {
     private int count;
 
     Bench(long minimum, long growth, String... images) throws IOException {
+        cleanUp();
         Files.createDirectories(disk);
         String image = LAB.resolve("disk.img").toString();
         Command.run("truncate", "-s", "900M", image);
@@ -53,6 +54,15 @@ final class Bench implements AutoCloseable {
                 new SnapshotStrategy(
                         new Eligibility(minimum, growth, new PathPatterns(List.of(images))),
                         Clock.systemUTC());
+    }
+
+    /** What a failed test has left. */
+    private void cleanUp() throws IOException {
+        Command.shell(
+                "set +e; exec 2>/dev/null; umount -q /mnt/rampipe-disk/*/* /tmp/rampipe-pool-*/*/*; dmsetup remove_all;"
+                        + " umount -q /tmp/rampipe-pool-*/*/* /tmp/rampipe-pool-* "
+                        + disk
+                        + "; true");
     }
 
     /** One that remembers nothing, as after a restart. */

@@ -84,8 +84,21 @@ final class SnapshotSync {
             }
             return write(place, staging, drift, view, disk, mode, version);
         } catch (LinuxException e) {
-            throw Trouble.explained(pin, shown, e);
+            throw e.is(Errno.EAGAIN) ? leased(e) : Trouble.explained(pin, shown, e);
         }
+    }
+
+    /**
+     * A daemon that was killed while it pinned the file has left its lease with the loop device,
+     * which has the same open file; the kernel ends it when somebody has waited long enough.
+     */
+    private IOException leased(LinuxException e) {
+        return new IOException(
+                pin.target()
+                        + " cannot be written now: its file on disk is leased, by another program or"
+                        + " by a daemon that was killed while it pinned it; the kernel ends that"
+                        + " after fs.lease-break-time (45 s)",
+                e);
     }
 
     /** The snapshot has gone: programs get errors, and what they wrote since is nowhere. */
