@@ -41,10 +41,22 @@ public final class FileSystems {
 
     private final boolean allowNetwork;
     private final boolean allowFuse;
+    private final boolean settable;
 
+    /** What users have allowed by {@code pin.allow_network} and {@code pin.allow_fuse}. */
     public FileSystems(boolean allowNetwork, boolean allowFuse) {
+        this(allowNetwork, allowFuse, true);
+    }
+
+    private FileSystems(boolean allowNetwork, boolean allowFuse, boolean settable) {
         this.allowNetwork = allowNetwork;
         this.allowFuse = allowFuse;
+        this.settable = settable;
+    }
+
+    /** Disks of this machine, whatever users have allowed. */
+    public static FileSystems disks() {
+        return new FileSystems(false, false, false);
     }
 
     /** Refuses a target on a mount that cannot or should not be a lower layer. */
@@ -90,11 +102,16 @@ public final class FileSystems {
         }
     }
 
-    private static RefusedException refused(
-            FilePath target, String kind, String type, String remedy) {
+    private RefusedException refused(FilePath target, String kind, String type, String remedy) {
         return new RefusedException(
                 Cause.FILE_SYSTEM,
-                target + " is on " + kind + " file system (" + type + ")" + remedy);
+                target
+                        + " is on "
+                        + kind
+                        + " file system ("
+                        + type
+                        + ")"
+                        + (settable ? remedy : ""));
     }
 
     /** {@code proc_filesystems(5)}: what needs no block device is marked so. */

@@ -17,14 +17,18 @@ import org.osgi.service.metatype.annotations.ObjectClassDefinition;
             name = "Smallest file",
             description =
                     "A file below this size (such as 16M) is better copied to RAM as a whole, which"
-                            + " overlayfs does.")
+                            + " overlayfs does.",
+            min = "0",
+            max = "1T")
     String dmsnapshot_min__size() default DEFAULT_MIN_SIZE;
 
     @AttributeDefinition(
             name = "Growth",
             description =
                     "How much a pinned file may grow (such as 64M) until programs are told that the"
-                            + " disk is full. Set aside in RAM for as long as it is pinned.")
+                            + " disk is full. Set aside in RAM for as long as it is pinned.",
+            min = "1M",
+            max = "1T")
     String dmsnapshot_growth() default DEFAULT_GROWTH;
 
     @AttributeDefinition(

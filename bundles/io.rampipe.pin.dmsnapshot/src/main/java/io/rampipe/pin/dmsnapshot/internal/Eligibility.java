@@ -59,7 +59,7 @@ record Eligibility(long minimum, long growth, PathPatterns images) {
             throw new RefusedException(
                     Cause.TOO_LARGE, target + " is larger than " + Units.bytes(MOST));
         }
-        new FileSystems(false, false).check(target.path(), place.mount());
+        FileSystems.disks().check(target.path(), place.mount());
         Exposure.now().check(place);
         SingleFile.checkAlone(place);
         if (!images.matches(target.path())) {
