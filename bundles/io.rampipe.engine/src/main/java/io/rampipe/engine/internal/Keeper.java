@@ -312,6 +312,10 @@ final class Keeper {
                         return pin(name, verdict.estimate(), target, hot, key, rate, manual);
                     } catch (RefusedException e) {
                         last = closer(last, e.refusal());
+                        if (Refusals.passing(e.refusal().cause())) {
+                            // It is what this strategy is for, only not at this moment.
+                            break;
+                        }
                     }
                 } else {
                     last = closer(last, verdict.refusal());

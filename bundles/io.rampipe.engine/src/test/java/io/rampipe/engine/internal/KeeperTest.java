@@ -428,6 +428,19 @@ class KeeperTest {
         assertTrue(other.room <= budget, "room " + other.room);
     }
 
+    /** It was open for a moment: soon the one that it is for can have it. */
+    @Test
+    void whatIsInUseForAMomentIsNotLeftToTheNextStrategy() throws Exception {
+        other = new Other();
+        strategies.add(other, named("other"));
+        order("overlayfs", "other");
+        pinFails = new RefusedException(Refusal.Cause.IN_USE, "open");
+        assertEquals("open", assertThrows(RefusedException.class, this::pin).refusal().message());
+        assertEquals(List.of(), other.calls);
+        pinFails = new RefusedException(Refusal.Cause.NO_ROOM, "full");
+        assertEquals("other", pin().record().strategy());
+    }
+
     @Test
     void theReasonToldIsTheOneThatMayPass() throws Exception {
         other = new Other();
