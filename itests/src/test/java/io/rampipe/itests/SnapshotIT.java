@@ -14,6 +14,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.Random;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -21,7 +23,7 @@ import org.junit.jupiter.api.Test;
 /** A large file in a snapshot, by the daemon that ships. */
 @InLab(seconds = 400, memory = 1536)
 class SnapshotIT {
-    private static final Duration SOON = Duration.ofSeconds(60);
+    private static final Duration SOON = Duration.ofSeconds(120);
     private static final int SIZE = 40_000_003;
 
     private ScratchDisk disk;
@@ -88,6 +90,18 @@ class SnapshotIT {
         assertEquals(0, daemon.stop(), daemon::logText);
     }
 
+    private void writeAllTheTime(AtomicBoolean stop, AtomicReference<Exception> failed) {
+        Random random = new Random(9);
+        try {
+            while (!stop.get()) {
+                write(random.nextInt(SIZE - 100), 100, random.nextInt());
+                Thread.sleep(20);
+            }
+        } catch (Exception e) {
+            failed.set(e);
+        }
+    }
+
     /** Its directory is too large to be pinned as a whole. */
     @Test
     void hotFileIsPinnedByItself() throws Exception {
@@ -96,23 +110,24 @@ class SnapshotIT {
             other.setLength(1L << 30);
         }
         daemon.start();
-        Random random = new Random(9);
-        Await.until(
-                SOON,
-                () -> {
-                    write(random.nextInt(SIZE - 100), 100, random.nextInt());
-                    return daemon.pinned(file);
-                },
-                daemon::logText);
-        assertEquals("dmsnapshot", pin().get("strategy").getAsString());
-        double rate = pin().get("rate").getAsDouble();
-        Await.until(
-                SOON,
-                () -> {
-                    write(random.nextInt(SIZE - 100), 100, random.nextInt());
-                    return pin().get("rate").getAsDouble() > rate + 0.1;
-                },
-                () -> "not seen while it is pinned: " + daemon.logText());
+        AtomicBoolean stop = new AtomicBoolean();
+        AtomicReference<Exception> failed = new AtomicReference<>();
+        Thread writer = new Thread(() -> writeAllTheTime(stop, failed));
+        writer.start();
+        try {
+            Await.until(SOON, () -> daemon.pinned(file), daemon::logText);
+            assertEquals("dmsnapshot", pin().get("strategy").getAsString());
+            long since = pin().get("unsynced_bytes").getAsLong();
+            Await.until(
+                    SOON,
+                    () -> pin().get("unsynced_bytes").getAsLong() > since + 10_000,
+                    daemon::logText);
+            assertTrue(pin().get("rate").getAsDouble() > 1, daemon::logText);
+        } finally {
+            stop.set(true);
+            writer.join();
+        }
+        assertEquals(null, failed.get());
         assertEquals(0, daemon.stop(), daemon::logText);
         assertArrayEquals(model, Files.readAllBytes(file));
         assertTrue(!daemon.logText().contains("cannot watch"), daemon::logText);
