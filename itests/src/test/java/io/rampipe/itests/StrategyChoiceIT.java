@@ -19,7 +19,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 /** Overlayfs and dm-snapshot side by side in the daemon that ships. */
-@InLab(seconds = 400, memory = 1536)
+@InLab(seconds = 900, memory = 1536)
 class StrategyChoiceIT {
     private static final int SIZE = 20 << 20;
 

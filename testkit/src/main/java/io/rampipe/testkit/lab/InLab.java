@@ -31,7 +31,7 @@ import org.junit.jupiter.api.extension.ExtendWith;
 @ExtendWith(LabExtension.class)
 public @interface InLab {
     /** The guest is killed then. */
-    int seconds() default 300;
+    int seconds() default 600;
 
     /** Of the guest, in MiB; as much must be free in this machine's {@code /dev/shm}. */
     int memory() default 1024;

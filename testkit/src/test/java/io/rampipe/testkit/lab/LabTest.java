@@ -86,7 +86,7 @@ class LabTest {
         return results;
     }
 
-    @InLab(seconds = 60, memory = 512)
+    @InLab(seconds = 240, memory = 512)
     static class EveryKind {
         private static String begun = "no";
         private String each = "no";
@@ -223,7 +223,7 @@ class LabTest {
         return Files.readAllLines(runs).size();
     }
 
-    @InLab(seconds = 60, memory = 512)
+    @InLab(seconds = 240, memory = 512)
     @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
     static class DiesOnce {
         @Test
@@ -242,7 +242,7 @@ class LabTest {
         assertEquals(List.of("run", "run"), Files.readAllLines(runs(DiesOnce.class)));
     }
 
-    @InLab(seconds = 60, memory = 512)
+    @InLab(seconds = 240, memory = 512)
     @TestMethodOrder(MethodOrderer.OrderAnnotation.class)
     static class DiesAlways {
         @Test
@@ -276,7 +276,7 @@ class LabTest {
         assertEquals(List.of("run", "run"), Files.readAllLines(runs(DiesAlways.class)));
     }
 
-    @InLab(seconds = 8, memory = 512)
+    @InLab(seconds = 30, memory = 512)
     static class Hangs {
         @Test
         void hangs() throws Exception {
@@ -289,7 +289,8 @@ class LabTest {
     void whatHangsIsKilledAndNotRepeated() throws IOException {
         Files.deleteIfExists(runs(Hangs.class));
         Map<String, String> results = inLab(run(Hangs.class));
-        assertFailed(results.get("hangs()"), "the guest was killed, for its time was over,", "8 s");
+        assertFailed(
+                results.get("hangs()"), "the guest was killed, for its time was over,", "30 s");
         assertEquals(List.of("run"), Files.readAllLines(runs(Hangs.class)));
     }
 
@@ -309,7 +310,7 @@ class LabTest {
         assertTrue(result.startsWith("skipped: no User Mode Linux: "), result);
     }
 
-    @InLab(seconds = 60, memory = 512)
+    @InLab(seconds = 240, memory = 512)
     static class BadBegin {
         @BeforeAll
         static void begin() {
