@@ -75,7 +75,7 @@ sub checkpoint {
     my $last;
     for my $pause (@pauses) {
         select undef, undef, undef, $pause;
-        my $mapped = RamPipe::Upper::mapped($self->{pin}{id});
+        my $mapped = RamPipe::Upper::mapped($self->{pin});
         return if eval { $self->run($mapped, 1); 1 };
         $last = $@;
         die $last if !RamPipe::Error::is($last, 'moving');

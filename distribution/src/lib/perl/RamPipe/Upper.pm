@@ -155,13 +155,17 @@ sub same_look { return join("\0", sort @{ $_[0]{entries} }) eq join "\0", sort @
 
 # Files that programs have mapped shared and writable through the overlay of this pin,
 # as /proc/PID/maps shows them: by the overlay's inode numbers, which are those of the
-# lower or of the upper file. Writing through a mapping changes a tmpfs file's times only
+# lower or of the upper file; before Linux 6.8 as the upper file itself. Writing through a mapping changes a tmpfs file's times only
 # with the first write to each page.
 sub mapped {
     my $pin     = shift;
-    my %devices = map { sprintf('%02x:%02x', split /:/, $_->{device}) => 1 } grep { $_->{source} eq "rampipe:$pin" } mounts();
+    my %devices = map { sprintf('%02x:%02x', split /:/, $_->{device}) => 1 } grep { $_->{source} eq "rampipe:$pin->{id}" } mounts();
     my %mapped;
     return \%mapped if !%devices;
+    if (my $upper = RamPipe::Upper->of($pin)) {
+        my $s = stat_of($upper->{root});
+        $devices{ sprintf '%02x:%02x', $s->{dev_major}, $s->{dev_minor} } = 1;
+    }
     opendir my $proc, '/proc' or return \%mapped;
     for my $process (grep { /^[0-9]+\z/ } readdir $proc) {
         open my $maps, '<', "/proc/$process/maps" or next;

@@ -74,11 +74,21 @@ final class Daemon implements AutoCloseable {
         settings.forEach((k, v) -> text.append(k).append(" = ").append(v).append('\n'));
         Path fresh = base.resolve("rampipe.cfg.new");
         Files.writeString(fresh, text);
-        Files.move(fresh, base.resolve("conf/rampipe.cfg"), StandardCopyOption.ATOMIC_MOVE);
+        Files.move(fresh, configuration(), StandardCopyOption.ATOMIC_MOVE);
+    }
+
+    /** Where rampipe.cfg is. */
+    Path configuration() {
+        return base.resolve("conf/rampipe.cfg");
     }
 
     Daemon start() throws Exception {
         configure();
+        return startAgain("watching|idle");
+    }
+
+    /** With rampipe.cfg as it is, until it is in that state. */
+    Daemon startAgain(String state) throws Exception {
         process =
                 new ProcessBuilder(
                                 HOME.resolve("bin/rampiped").toString(),
@@ -98,7 +108,7 @@ final class Daemon implements AutoCloseable {
                     }
                     Outcome status = command("status", "--json");
                     return status.status == 0
-                            && status.json().get("state").getAsString().matches("watching|idle");
+                            && status.json().get("state").getAsString().matches(state);
                 },
                 () -> "the daemon does not answer:\n" + logText());
         return this;
@@ -126,6 +136,11 @@ final class Daemon implements AutoCloseable {
 
     Path pool() {
         return base.resolve("run/pool");
+    }
+
+    /** A jar of the distribution. */
+    static Path jar(String bundle) {
+        return HOME.resolve("bundle").resolve(bundle + ".jar");
     }
 
     /** {@code rampipe ARGUMENT…}. */

@@ -13,8 +13,9 @@ import java.util.TreeMap;
  *     the thin pool, and part of its mount's source ({@code rampipe:ID}), by which its mount is
  *     recognised in mountinfo
  * @param target what it covers; the path is the one at pin time (parents may be renamed later)
- * @param strategy {@link Names#NAME} of the strategy that made it
- * @param sync {@link Names#NAME} of the syncback that understands its {@code format}
+ * @param strategy {@link Names#NAME} of the strategy that made it; filled in by the engine
+ * @param sync {@link Names#NAME} of the syncback that understands its {@code format}; chosen by the
+ *     engine, whatever the strategy writes here
  * @param format what the attributes and the pool directory mean; {@link #OVERLAY} or another that
  *     strategy and syncback agree on
  * @param step how far it has come
@@ -40,6 +41,64 @@ public record Pin(
      * parent, and only the file's own name in it is the pin's business.
      */
     public static final String OVERLAY = "overlay";
+
+    /**
+     * Format: the target is a file that is the one file {@link #SNAPSHOT_FILE} of a small ext4 on
+     * the device-mapper device {@link #SNAPSHOT_DEVICE}, most of which is a snapshot of the file on
+     * disk. Block {@code first + b} of that device, for b below {@link #SNAPSHOT_BLOCKS}, is block
+     * b of the file on disk ({@link #FILE_INODE} in the directory with identity {@link
+     * #LOWER_DEVICE}, {@link #LOWER_INODE} and {@link #LOWER_HANDLE}) unless the store of
+     * exceptions {@link #SNAPSHOT_STORE} has it; everything else is in RAM. Blocks have 4096 bytes,
+     * and so have the chunks of the snapshot.
+     */
+    public static final String SNAPSHOT = "snapshot";
+
+    /**
+     * Format: the target is a file that is used as a disk, and is covered by a block device: the
+     * device-mapper device {@link #SNAPSHOT_DEVICE}, which is a snapshot of the file on disk with
+     * chunks of 4096 bytes. For those in the store of exceptions {@link #SNAPSHOT_STORE} the store
+     * has what programs have written, for all others the file on disk. The file has {@link
+     * #FILE_SIZE} bytes, a multiple of 512, as long as it is pinned.
+     */
+    public static final String SNAPSHOT_BLOCK = "snapshot-block";
+
+    /** Bytes of a file that cannot change its size, decimal. */
+    public static final String FILE_SIZE = "file.size";
+
+    /** Name of the device-mapper device with the file system, or with the whole file. */
+    public static final String SNAPSHOT_DEVICE = "snapshot.device";
+
+    /**
+     * Name of the device-mapper device that is the snapshot; absent if the file had no whole block.
+     */
+    public static final String SNAPSHOT_ORIGIN = "snapshot.origin";
+
+    /** Absolute raw path of a node of {@link #SNAPSHOT_DEVICE}, by which it can be mounted. */
+    public static final String SNAPSHOT_NODE = "snapshot.node";
+
+    /** Absolute raw path of the store of exceptions; absent as the snapshot is. */
+    public static final String SNAPSHOT_STORE = "snapshot.store";
+
+    /** Block of {@link #SNAPSHOT_DEVICE} at which the snapshot begins, decimal. */
+    public static final String SNAPSHOT_FIRST = "snapshot.first";
+
+    /** Number of blocks of the snapshot, decimal. */
+    public static final String SNAPSHOT_BLOCKS = "snapshot.blocks";
+
+    /** Name of the file in the root directory of that file system. */
+    public static final String SNAPSHOT_FILE = "file";
+
+    /** Inode number of a single file on disk, decimal. */
+    public static final String FILE_INODE = "file.inode";
+
+    /**
+     * Bytes of RAM that are set aside for the pin in a file system of its own, and so are not in
+     * the figures of the thin pool's, decimal; absent if there are none.
+     */
+    public static final String RESERVED = "reserved";
+
+    /** Absolute raw path where that file system is mounted. */
+    public static final String RESERVED_AT = "reserved.at";
 
     /** Absolute raw path of the upper directory. */
     public static final String UPPER = "upper";
@@ -157,6 +216,11 @@ public record Pin(
                     "pin " + id + " of " + target + " has no attribute " + key);
         }
         return value;
+    }
+
+    /** Bytes of {@link #RESERVED}. */
+    public long reserved() {
+        return Long.parseLong(attributes.getOrDefault(RESERVED, "0"));
     }
 
     /** A path attribute. */

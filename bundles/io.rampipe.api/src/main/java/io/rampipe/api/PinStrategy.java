@@ -100,8 +100,14 @@ public interface PinStrategy {
      * @param most RAM that it could come to without any file growing: everything below the target
      *     changed
      * @param files regular files covered
+     * @param reserved RAM that has to be there for it alone from the beginning; what it takes at
+     *     once if it makes do without
      */
-    record Estimate(long bytes, long most, int files) {}
+    record Estimate(long bytes, long most, int files, long reserved) {
+        public Estimate(long bytes, long most, int files) {
+            this(bytes, most, files, bytes);
+        }
+    }
 
     /**
      * An order to pin.
@@ -111,13 +117,13 @@ public interface PinStrategy {
      * @param hot the files that made it hot, relative to a directory target
      * @param pool directory in the thin pool that the pin may fill; exists, empty, belongs to the
      *     pin
-     * @param room bytes that it may take at once
+     * @param room bytes that it may take at once, or reserve
      */
     record PinRequest(String id, Target target, List<FilePath> hot, FilePath pool, long room) {}
 
     /**
      * Where records of pins go. Returns when the record is safe from the daemon's death (not from
-     * the machine's).
+     * the machine's). Refuses a record whose format no syncback accepts ({@link RefusedException}).
      */
     @ProviderType
     interface PinJournal {

@@ -39,6 +39,19 @@ public interface RamPipe {
      */
     SyncBack.Result unpin(FilePath path) throws IOException;
 
+    /**
+     * Moves a pin to another strategy: syncs and unpins it, so that all of it is on disk, and pins
+     * it again. If the other strategy refuses it, it goes back to the one that it had.
+     *
+     * @param strategy name of a pin strategy
+     * @return the new pin
+     * @throws BusyException if it is in use: it was checkpointed and stays as it is
+     * @throws RefusedException if the other strategy does not take it; says whether it is pinned by
+     *     the old one, or by none and on disk
+     * @throws java.nio.file.NoSuchFileException if nothing is pinned at just that path
+     */
+    PinStatus migrate(FilePath path, String strategy) throws IOException;
+
     /** Syncs a pin, which stays pinned. */
     SyncBack.Result sync(FilePath path) throws IOException;
 
@@ -80,7 +93,10 @@ public interface RamPipe {
      */
     List<Conflict> conflicts() throws IOException;
 
-    /** Every strategy there is. */
+    /**
+     * Every strategy there is, and those that are not there although a bundle, the configuration or
+     * a pin names them. Of a kind that has an order, those in use first, in that order.
+     */
     List<StrategyStatus> strategies();
 
     /**
@@ -193,6 +209,10 @@ public interface RamPipe {
      * A strategy.
      *
      * @param kind {@code source}, {@code rate}, {@code pin} or {@code sync}
+     * @param bundle symbolic name; empty if there is none
+     * @param state {@code active}; {@code unusable} on this machine (see the note); {@code
+     *     inactive} (its bundle runs, but its component does not); {@code stopped}; {@code
+     *     unresolved} (its bundle lacks something); {@code missing} (no bundle has it)
      * @param inUse whether the engine uses it for new work
      * @param pins number of pins it holds (kinds pin and sync)
      * @param note why it cannot be used; its mode of work; empty if there is nothing to say
@@ -202,6 +222,7 @@ public interface RamPipe {
             String name,
             String bundle,
             String version,
+            String state,
             boolean inUse,
             int pins,
             String note) {}

@@ -1,5 +1,6 @@
 package io.rampipe.api;
 
+import java.io.IOException;
 import java.util.List;
 import org.osgi.annotation.versioning.ProviderType;
 
@@ -14,6 +15,16 @@ public interface Settings {
      * what the file says is in force.
      */
     List<String> problems();
+
+    /**
+     * Sets a key in the file, in which everything else stays as it is, and puts it in force. When
+     * this returns the file is on disk; the components are about to get the value.
+     *
+     * @param value as it would be written in the file
+     * @throws IOException if nothing was changed, with the reason for people: no such key, an
+     *     invalid value, a file that is refused already, an override, a file that cannot be written
+     */
+    void set(String key, String value) throws IOException;
 
     /** A complete configuration file: each key described, commented out, with its default. */
     String template();

@@ -15,6 +15,8 @@ public final class Io {
     private static final int SEEK_HOLE = 4;
     private static final int FALLOC_FL_KEEP_SIZE = 1;
     private static final int FALLOC_FL_PUNCH_HOLE = 2;
+    private static final int FALLOC_FL_COLLAPSE_RANGE = 8;
+    private static final int FALLOC_FL_INSERT_RANGE = 0x20;
 
     private Io() {}
 
@@ -126,6 +128,22 @@ public final class Io {
     public static void punchHole(Fd fd, long offset, long length) throws LinuxException {
         int mode = FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE;
         again(() -> LibC.fallocate64(fd.number(), mode, offset, length), "punch a hole into", fd);
+    }
+
+    /** Takes a range out; what follows moves up ({@code fallocate(2)}; whole blocks only). */
+    public static void collapse(Fd fd, long offset, long length) throws LinuxException {
+        again(
+                () -> LibC.fallocate64(fd.number(), FALLOC_FL_COLLAPSE_RANGE, offset, length),
+                "take a range out of",
+                fd);
+    }
+
+    /** Puts a hole in between; what follows moves down (whole blocks only). */
+    public static void insert(Fd fd, long offset, long length) throws LinuxException {
+        again(
+                () -> LibC.fallocate64(fd.number(), FALLOC_FL_INSERT_RANGE, offset, length),
+                "insert a range into",
+                fd);
     }
 
     /** Data and metadata are on disk when this returns. */

@@ -31,6 +31,7 @@ public record MountInfo(
         FilePath source,
         String options) {
 
+    private static final String PIN = "rampipe:";
     private static final Path TABLE = Path.of("/proc/self/mountinfo");
 
     /** All mounts, in mount order: a later one at the same path covers an earlier one. */
@@ -52,6 +53,15 @@ public record MountInfo(
             }
         }
         return all;
+    }
+
+    /**
+     * The id of the pin that it is a mount of, by its source: {@code rampipe:ID}, or a device node
+     * of that name.
+     */
+    public Optional<String> pin() {
+        String name = source.raw().substring(source.raw().lastIndexOf('/') + 1);
+        return name.startsWith(PIN) ? Optional.of(name.substring(PIN.length())) : Optional.empty();
     }
 
     /** The mount with that id. */

@@ -14,6 +14,7 @@ import java.util.List;
 public final class NewMount implements AutoCloseable {
     private static final int FSOPEN_CLOEXEC = 1;
     private static final int FSMOUNT_CLOEXEC = 1;
+    private static final int FSCONFIG_SET_FLAG = 0;
     private static final int FSCONFIG_SET_STRING = 1;
     private static final int FSCONFIG_CMD_CREATE = 6;
 
@@ -61,6 +62,22 @@ public final class NewMount implements AutoCloseable {
                         base + at,
                         0);
         At.check((int) n, "set " + key + "=" + value + " of", type);
+        return this;
+    }
+
+    /** Sets an option that has no value. EINVAL if the file system does not take it. */
+    public NewMount flag(String key) throws LinuxException {
+        Memory m = LibC.scratch();
+        m.setString(0, key, "US-ASCII");
+        long n =
+                LibC.syscall(
+                        LibC.SYS_FSCONFIG,
+                        context.number(),
+                        FSCONFIG_SET_FLAG,
+                        Pointer.nativeValue(m),
+                        0,
+                        0);
+        At.check((int) n, "set " + key + " of", type);
         return this;
     }
 

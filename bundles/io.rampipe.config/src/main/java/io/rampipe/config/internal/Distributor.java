@@ -4,6 +4,7 @@ import io.rampipe.api.ConfigurationCheck;
 import io.rampipe.api.Printable;
 import io.rampipe.api.Settings;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Dictionary;
@@ -50,6 +51,9 @@ import org.osgi.util.tracker.BundleTracker;
         property = Constants.SERVICE_PID + "=" + Distributor.PID)
 public final class Distributor implements ManagedService, Settings {
     static final String PID = "rampipe";
+
+    /** Framework property: where FileInstall looks for the file. */
+    static final String CONFIGURATION_DIRECTORY = "rampipe.conf";
 
     /**
      * From installed on: a bundle that is being updated, or that cannot be resolved, still owns its
@@ -305,6 +309,53 @@ public final class Distributor implements ManagedService, Settings {
             }
         }
         return List.copyOf(settings.values());
+    }
+
+    /** The file first: what is in force is never more than what the next start would find. */
+    @Override
+    public synchronized void set(String key, String value) throws IOException {
+        if (!problems.isEmpty()) {
+            throw new IOException(
+                    "the configuration file is refused as it is, so nothing is added to it: "
+                            + problems.get(0));
+        }
+        Map<String, String> overrides = Overrides.in(System.getProperties());
+        if (overrides.containsKey(key)) {
+            throw new IOException(
+                    key
+                            + " is set on the command line ("
+                            + Overrides.PREFIX
+                            + key
+                            + "), which goes before the file");
+        }
+        Configuration configuration = only(PID);
+        UserFile file = UserFile.of(configuration);
+        Map<String, String> values = new TreeMap<>(file.values());
+        values.put(key, value);
+        Reading reading = Reading.of(schema(), values, file.name(), overrides, checks);
+        if (!reading.valid()) {
+            throw new IOException(String.join("; ", reading.problems()));
+        }
+        Path path = file.path().orElseGet(this::standardFile);
+        new FileEdit(path).set(key, value);
+        log.info("{}: {} = {}", Printable.of(path.toString()), key, Printable.of(value));
+        if (configuration == null) {
+            configuration = admin.getConfiguration(PID, "?");
+        }
+        // As FileInstall would do within its next poll; then it finds nothing to do.
+        Dictionary<String, Object> properties =
+                configuration.getProperties() == null || !file.exists()
+                        ? new Hashtable<>()
+                        : configuration.getProperties();
+        properties.put(key, value);
+        properties.put(UserFile.FILE, path.toFile().getAbsoluteFile().toURI().toString());
+        configuration.update(properties);
+        look();
+    }
+
+    private Path standardFile() {
+        return Path.of(String.valueOf(context.getProperty(CONFIGURATION_DIRECTORY)), "rampipe.cfg")
+                .toAbsolutePath();
     }
 
     @Override

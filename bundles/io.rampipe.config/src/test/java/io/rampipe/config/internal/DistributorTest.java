@@ -3,6 +3,7 @@ package io.rampipe.config.internal;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.rampipe.api.Settings;
@@ -190,6 +191,36 @@ class DistributorTest {
         admin.getConfiguration(Distributor.PID, "?").delete();
         distributor.updated(null);
         assertEquals(Map.of(), inForce(ENGINE));
+    }
+
+    @Test
+    void aValueThatIsSetIsInTheFileAndInForce() throws Exception {
+        file("pin.rate", "3");
+        Path path = dir.resolve("rampipe.cfg");
+        Files.writeString(path, "# mine\npin.rate = 3\n");
+        distributor.set("watch", "/x, /y");
+        assertEquals("# mine\npin.rate = 3\nwatch = /x, /y\n", Files.readString(path));
+        assertArrayEquals(new String[] {"/x", "/y"}, (String[]) inForce(ENGINE).get("watch"));
+        assertEquals(3.0, inForce(ENGINE).get("pin.rate"));
+        assertEquals(Settings.Source.FILE, setting("watch").source());
+
+        assertNotSet("pin.rate", "-1", "pin.rate = -1: must be");
+        assertNotSet("no.such", "1", "unknown key");
+        System.setProperty("rampipe.set.pin.rate", "4");
+        try {
+            assertNotSet("pin.rate", "5", "set on the command line");
+        } finally {
+            System.clearProperty("rampipe.set.pin.rate");
+        }
+        file("pin.rate", "x");
+        assertNotSet("pin.rate", "5", "refused as it is");
+    }
+
+    private void assertNotSet(String key, String value, String why) throws IOException {
+        String before = Files.readString(dir.resolve("rampipe.cfg"));
+        IOException e = assertThrows(IOException.class, () -> distributor.set(key, value));
+        assertTrue(e.getMessage().contains(why), e.getMessage());
+        assertEquals(before, Files.readString(dir.resolve("rampipe.cfg")));
     }
 
     @Test

@@ -5,6 +5,7 @@ import io.rampipe.api.EventSource;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
 import io.rampipe.api.PinStrategy;
+import io.rampipe.api.Printable;
 import io.rampipe.api.RamPipe;
 import io.rampipe.api.RateEstimator;
 import io.rampipe.api.Refusal;
@@ -16,6 +17,7 @@ import io.rampipe.linux.At;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
+import io.rampipe.linux.StatFs;
 import java.io.IOException;
 import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
@@ -47,12 +49,18 @@ import org.osgi.service.metatype.annotations.Designate;
 @Component(service = RamPipe.class, immediate = true, configurationPid = EngineConfig.PID)
 @Designate(ocd = EngineConfig.class)
 public final class Engine implements RamPipe {
+    private static final List<String> KINDS = List.of("source", "rate", "pin", "sync");
+
     private static final String DEFAULT_RUNTIME = "/run/rampipe";
 
     /** Between two rounds of unpinning what was in use at a stop. */
     private static final long STOP_PAUSE_NANOS = 20_000_000L;
 
+    /** What need not be there, because nobody asked for it. */
+    private static final List<String> STANDARD_ORDER = List.of("dmsnapshot", "overlayfs");
+
     private final FormatterLogger log;
+    private final BundleContext context;
     private final String version;
     private final long started = System.nanoTime();
     private final Strategies<EventSource> sources = new Strategies<>("source");
@@ -83,6 +91,7 @@ public final class Engine implements RamPipe {
             @Reference(service = LoggerFactory.class) FormatterLogger log)
             throws IOException {
         this.log = log;
+        this.context = context;
         this.version = context.getBundle().getVersion().toString();
         this.exit = ExitStatus.install(context);
         settings = resolved(Settings.of(config, Memory.total()));
@@ -380,7 +389,19 @@ public final class Engine implements RamPipe {
     private long size(LivePin pin) {
         try (Fd directory =
                 At.open(pool.path().resolve(pin.record().id()), At.O_RDONLY | At.O_DIRECTORY)) {
-            return DiskUse.of(directory);
+            return DiskUse.of(directory) + ownUse(pin);
+        } catch (LinuxException e) {
+            return 0;
+        }
+    }
+
+    /** Bytes in the file system in RAM that a pin may have to itself. */
+    private static long ownUse(LivePin pin) {
+        if (pin.record().reserved() == 0) {
+            return 0;
+        }
+        try (Fd own = At.open(pin.record().path(Pin.RESERVED_AT), At.O_PATH)) {
+            return StatFs.of(own).usedBytes();
         } catch (LinuxException e) {
             return 0;
         }
@@ -468,6 +489,9 @@ public final class Engine implements RamPipe {
                                 noticeRate(), s.pinRate())
                         : String.format(
                                 "%.2f accesses/s; it is pinned from %.2f/s", rate, s.pinRate()));
+        for (String name : s.strategies()) {
+            notAsked(name).ifPresent(why -> reasons.add(name + " is not asked: " + why));
+        }
         boolean eligible =
                 examine(
                         directory ? Target.directory(path) : Target.directory(path.parent()),
@@ -492,9 +516,20 @@ public final class Engine implements RamPipe {
                 reasons);
     }
 
+    /** Why a strategy of the configuration makes no pins; empty if it does. */
+    private Optional<String> notAsked(String strategy) {
+        Optional<PinStrategy> there = strategies.get(strategy);
+        return there.isEmpty()
+                ? Optional.of("it is not there (see rampipe strategies)")
+                : there.get().unusable();
+    }
+
     private boolean examine(Target target, List<String> reasons) {
         boolean eligible = false;
         for (Keeper.Verdict v : keeper.examine(target, List.of())) {
+            if (notAsked(v.strategy()).isPresent()) {
+                continue;
+            }
             String what =
                     target.kind() == Target.Kind.DIRECTORY ? "the directory" : "the file alone";
             if (v.refusal() == null) {
@@ -577,6 +612,25 @@ public final class Engine implements RamPipe {
     }
 
     @Override
+    public PinStatus migrate(FilePath given, String strategy) throws IOException {
+        LivePin pin = find(given);
+        FilePath target = pin.record().target().path();
+        if (!keeper.exactly(target).equals(Optional.of(pin)) || !target.equals(current(given))) {
+            throw new NoSuchFileException(
+                    given + " is pinned as part of " + target + ": move that");
+        }
+        List<FilePath> names =
+                chooser.hot().stream()
+                        .filter(h -> h.directory == pin.key() && !h.isDirectory())
+                        .map(h -> h.location.name())
+                        .distinct()
+                        .toList();
+        LivePin moved = keeper.migrate(pin, strategy, names);
+        changed();
+        return status(moved);
+    }
+
+    @Override
     public SyncBack.Result sync(FilePath path) throws IOException {
         return keeper.checkpointNow(find(path));
     }
@@ -629,14 +683,18 @@ public final class Engine implements RamPipe {
         return true;
     }
 
-    private LivePin find(FilePath given) throws NoSuchFileException {
-        FilePath path = given;
+    /** Without links on the way; as given if it cannot be opened. */
+    private FilePath current(FilePath given) {
         try (Fd fd = At.open(given, At.O_PATH)) {
-            path = fd.currentPath();
+            return fd.currentPath();
         } catch (LinuxException e) {
             log.debug("%s", e.getMessage());
+            return given;
         }
-        FilePath real = path;
+    }
+
+    private LivePin find(FilePath given) throws NoSuchFileException {
+        FilePath real = current(given);
         return keeper.exactly(real)
                 .or(() -> keeper.covering(real))
                 .orElseThrow(() -> new NoSuchFileException("nothing is pinned at " + real));
@@ -667,6 +725,12 @@ public final class Engine implements RamPipe {
                                         sources.all().stream()
                                                 .flatMap(x -> x.unusable().stream())
                                                 .toList()));
+            }
+            for (String name : s.strategies()) {
+                if (strategies.get(name).isEmpty() && !standard(name)) {
+                    problems.add(
+                            "strategy.order names " + Printable.of(name) + ", which is not there");
+                }
             }
             if (s.strategies().stream().noneMatch(n -> strategies.get(n).isPresent())) {
                 problems.add(
@@ -719,7 +783,7 @@ public final class Engine implements RamPipe {
 
     private long poolUsed() {
         try {
-            return pool.used();
+            return pool.used() + keeper.pins().stream().mapToLong(Engine::ownUse).sum();
         } catch (IOException e) {
             return 0;
         }
@@ -739,33 +803,72 @@ public final class Engine implements RamPipe {
     @Override
     public List<StrategyStatus> strategies() {
         List<StrategyStatus> all = new ArrayList<>();
+        Settings s = settings;
         EventSource source = source();
         RateEstimator estimator = estimator();
-        List<String> order = settings.strategies();
         all.addAll(
                 sources.status(
                         x -> x == source,
                         n -> 0,
-                        x -> x.unusable().orElse(x == source ? sense.mode() : "")));
-        all.addAll(estimators.status(x -> x == estimator, n -> 0, x -> ""));
+                        x -> x == source ? sense.mode() : "",
+                        EventSource::unusable));
+        all.addAll(estimators.status(x -> x == estimator, n -> 0, x -> "", x -> Optional.empty()));
         all.addAll(
                 strategies.status(
-                        x -> order.contains(strategies.nameOf(x)),
-                        n ->
-                                (int)
-                                        keeper.pins().stream()
-                                                .filter(p -> p.record().strategy().equals(n))
-                                                .count(),
-                        x -> x.unusable().orElse("")));
-        all.addAll(
-                syncs.status(
-                        x -> true,
-                        n ->
-                                (int)
-                                        keeper.pins().stream()
-                                                .filter(p -> p.record().sync().equals(n))
-                                                .count(),
-                        x -> ""));
+                        x -> s.strategies().contains(strategies.nameOf(x)),
+                        n -> pins("pin", n),
+                        x -> "",
+                        PinStrategy::unusable));
+        all.addAll(syncs.status(x -> true, n -> pins("sync", n), x -> "", x -> Optional.empty()));
+        all.addAll(Installed.others(context, all, x -> pins(x.kind(), x.name())));
+        addMissing(all, "source", s.source().equals("auto") ? List.of() : List.of(s.source()));
+        addMissing(all, "rate", List.of(s.rate()));
+        addMissing(all, "pin", s.strategies().stream().filter(n -> !standard(n)).toList());
+        addMissing(all, "sync", s.syncs());
+        for (LivePin pin : keeper.pins()) {
+            addMissing(all, "pin", List.of(pin.record().strategy()));
+            addMissing(all, "sync", List.of(pin.record().sync()));
+        }
+        all.sort(
+                Comparator.comparingInt((StrategyStatus x) -> KINDS.indexOf(x.kind()))
+                        .thenComparing(x -> !x.inUse())
+                        .thenComparingInt(x -> position(x, s)));
         return all;
+    }
+
+    private static boolean standard(String strategy) {
+        return STANDARD_ORDER.contains(strategy);
+    }
+
+    private static int position(StrategyStatus x, Settings s) {
+        int position = (x.kind().equals("pin") ? s.strategies() : s.syncs()).indexOf(x.name());
+        return position < 0 ? Integer.MAX_VALUE : position;
+    }
+
+    private int pins(String kind, String name) {
+        return (int)
+                keeper.pins().stream()
+                        .map(LivePin::record)
+                        .map(kind.equals("sync") ? Pin::sync : Pin::strategy)
+                        .filter(n -> !kind.equals("source") && !kind.equals("rate"))
+                        .filter(name::equals)
+                        .count();
+    }
+
+    private void addMissing(List<StrategyStatus> all, String kind, List<String> names) {
+        for (String name : names) {
+            if (all.stream().noneMatch(x -> x.kind().equals(kind) && x.name().equals(name))) {
+                all.add(
+                        new StrategyStatus(
+                                kind,
+                                name,
+                                "",
+                                "",
+                                "missing",
+                                false,
+                                pins(kind, name),
+                                "no bundle that is installed has it"));
+            }
+        }
     }
 }

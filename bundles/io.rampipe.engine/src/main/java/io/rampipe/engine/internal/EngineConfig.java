@@ -161,6 +161,17 @@ public @interface EngineConfig {
     @AttributeDefinition(description = "Rate estimator to use: a name.")
     String rate_use() default "ema";
 
-    @AttributeDefinition(description = "Pin strategies in the order in which they are asked.")
-    String[] strategy_order() default {"overlayfs"};
+    @AttributeDefinition(
+            description =
+                    "Pin strategies in the order in which they are asked; each takes only what it is good for, and"
+                            + " the first that takes a target pins it. What is not named here makes no new pins. 'rampipe"
+                            + " why PATH' shows what each says.")
+    String[] strategy_order() default {"dmsnapshot", "overlayfs"};
+
+    @AttributeDefinition(
+            description =
+                    "Syncbacks in the order of preference: a new pin gets the first that understands it, one that is"
+                            + " not named here only if none of these does.",
+            required = false)
+    String[] sync_order() default {};
 }

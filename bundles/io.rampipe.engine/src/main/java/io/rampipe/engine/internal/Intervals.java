@@ -1,6 +1,7 @@
 package io.rampipe.engine.internal;
 
 import io.rampipe.api.FilePath;
+import io.rampipe.api.PathPatterns;
 import io.rampipe.api.Units;
 import java.util.ArrayList;
 import java.util.List;
@@ -11,7 +12,7 @@ final class Intervals {
     private static final long LEAST = 1_000_000_000L;
     private static final long MOST = 86_400 * LEAST;
 
-    private record Rule(Patterns patterns, long nanos) {}
+    private record Rule(PathPatterns patterns, long nanos) {}
 
     private final List<Rule> rules;
     private final long otherwise;
@@ -43,7 +44,7 @@ final class Intervals {
             if (nanos < LEAST || nanos > MOST) {
                 throw invalid(item, "a pattern, =, and a time from 1s to 1d");
             }
-            rules.add(new Rule(new Patterns(List.of(pattern)), nanos));
+            rules.add(new Rule(new PathPatterns(List.of(pattern)), nanos));
         }
         return new Intervals(rules, otherwise);
     }

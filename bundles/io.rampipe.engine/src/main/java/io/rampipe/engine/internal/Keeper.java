@@ -7,6 +7,7 @@ import io.rampipe.api.Pin;
 import io.rampipe.api.PinStrategy;
 import io.rampipe.api.PinStrategy.Estimate;
 import io.rampipe.api.PinStrategy.PinRequest;
+import io.rampipe.api.Printable;
 import io.rampipe.api.Refusal;
 import io.rampipe.api.RefusedException;
 import io.rampipe.api.SyncBack;
@@ -26,8 +27,10 @@ import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.LockSupport;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Supplier;
+import java.util.stream.Stream;
 import org.osgi.service.log.FormatterLogger;
 
 /**
@@ -54,6 +57,11 @@ final class Keeper {
     private static final int MOST_DOUBLINGS = 6;
 
     private static final long FROZEN_INTERVAL = 1_000_000_000L;
+
+    /** How long a strategy is asked for a target that moves to it while programs have it open. */
+    private static final long MIGRATION_PATIENCE = 3_000_000_000L;
+
+    private static final long MIGRATION_PAUSE = 20_000_000L;
 
     /** Between two freezes programs run for so many times as long as they were held. */
     private static final int LEAST_FREE = 20;
@@ -110,6 +118,23 @@ final class Keeper {
     /** What earlier daemons have left and people have to look at. */
     List<String> leftovers() {
         return leftovers.problems();
+    }
+
+    /** Bytes of RAM that are taken or set aside. */
+    long used() throws IOException {
+        return pool.used() + reserved();
+    }
+
+    private long reserved() {
+        return pins.stream().mapToLong(p -> p.record().reserved()).sum();
+    }
+
+    /**
+     * Whether what grows is near its limit: of what is not set aside, more is used than the high
+     * water mark. What is set aside does not grow, however much of it is used.
+     */
+    boolean crowded(Settings s) throws IOException {
+        return pool.used() > (s.poolSize() - reserved()) * s.highWater();
     }
 
     long written() {
@@ -241,6 +266,17 @@ final class Keeper {
      */
     LivePin pin(Target target, List<FilePath> hot, long key, double rate, boolean manual)
             throws IOException {
+        return pin(target, hot, key, rate, manual, settings.get().strategies());
+    }
+
+    private LivePin pin(
+            Target target,
+            List<FilePath> hot,
+            long key,
+            double rate,
+            boolean manual,
+            List<String> order)
+            throws IOException {
         pinning.lock();
         try {
             if (closed) {
@@ -269,20 +305,21 @@ final class Keeper {
             }
             makeWay(target);
             Refusal last = null;
-            for (String name : settings.get().strategies()) {
+            for (String name : order) {
                 Verdict verdict = examine(name, target, hot);
                 if (verdict.refusal() == null) {
                     try {
                         return pin(name, verdict.estimate(), target, hot, key, rate, manual);
                     } catch (RefusedException e) {
-                        last = e.refusal();
-                        continue;
+                        last = closer(last, e.refusal());
+                        if (Refusals.passing(e.refusal().cause())) {
+                            // It is what this strategy is for, only not at this moment.
+                            break;
+                        }
                     }
+                } else {
+                    last = closer(last, verdict.refusal());
                 }
-                last =
-                        last == null || last.cause() == Refusal.Cause.UNSUPPORTED
-                                ? verdict.refusal()
-                                : last;
             }
             Refusal r =
                     last == null
@@ -294,6 +331,19 @@ final class Keeper {
         } finally {
             pinning.unlock();
         }
+    }
+
+    /** The one that tells more about what could be done; of two alike the later one. */
+    private static Refusal closer(Refusal before, Refusal now) {
+        return before == null || closeness(before) <= closeness(now) ? now : before;
+    }
+
+    private static int closeness(Refusal refusal) {
+        Refusal.Cause cause = refusal.cause();
+        if (Refusals.passing(cause)) {
+            return 3;
+        }
+        return cause == Refusal.Cause.UNSUPPORTED ? 0 : cause.lasting() ? 1 : 2;
     }
 
     /**
@@ -322,21 +372,19 @@ final class Keeper {
             boolean manual)
             throws IOException {
         PinStrategy strategy = strategies.get(name).orElseThrow();
-        makeRoom(target, estimate.bytes(), rate, manual);
+        makeRoom(target, estimate.reserved(), rate, manual);
         String id = id();
         long start = System.nanoTime();
         FilePath directory = pool.directory(id);
         Pin record;
         try {
+            PinRequest request =
+                    new PinRequest(id, target, hot, directory, settings.get().budget() - used());
             record =
-                    strategy.pin(
-                            new PinRequest(
-                                    id,
-                                    target,
-                                    hot,
-                                    directory,
-                                    settings.get().budget() - pool.used()),
-                            journal);
+                    named(
+                            strategy.pin(request, r -> journal.write(named(r, name, true))),
+                            name,
+                            true);
         } catch (IOException | RuntimeException e) {
             withdraw(id, e);
             if (e instanceof RefusedException refused) {
@@ -359,6 +407,149 @@ final class Keeper {
                 rate,
                 Units.duration(Duration.ofNanos(System.nanoTime() - start)));
         return pin;
+    }
+
+    /**
+     * The record with the names of whoever is to care for it.
+     *
+     * @param must whether there has to be a syncback that understands it
+     */
+    private Pin named(Pin pin, String strategy, boolean must) throws RefusedException {
+        Optional<String> sync = syncFor(pin.format());
+        if (must && sync.isEmpty()) {
+            throw new RefusedException(
+                    Refusal.Cause.UNSUPPORTED,
+                    pin.target()
+                            + ": no syncback is there that understands the pins of "
+                            + strategy
+                            + " (format "
+                            + pin.format()
+                            + ")");
+        }
+        return new Pin(
+                pin.id(),
+                pin.target(),
+                strategy,
+                sync.orElse(pin.sync()),
+                pin.format(),
+                pin.step(),
+                pin.since(),
+                pin.attributes());
+    }
+
+    /** The preferred syncback for pins of that format. */
+    private Optional<String> syncFor(String format) {
+        return Stream.concat(
+                        settings.get().syncs().stream().flatMap(n -> syncs.get(n).stream()),
+                        syncs.all().stream())
+                .filter(s -> s.accepts(format))
+                .findFirst()
+                .map(syncs::nameOf);
+    }
+
+    /**
+     * Moves a pin to another strategy; back to its own if that does not take it.
+     *
+     * @param hot the files that made it hot, relative to a directory target
+     * @return the new pin
+     * @throws RefusedException if the other one does not take it
+     * @throws BusyException if it is in use: then it was checkpointed and stays as it is
+     */
+    LivePin migrate(LivePin pin, String to, List<FilePath> hot) throws IOException {
+        Target target = pin.record().target();
+        String from = pin.record().strategy();
+        // Nobody else pins it in between.
+        pinning.lock();
+        try {
+            checkMigration(pin, to);
+            unpin(pin, "moves from " + from + " to " + to);
+            IOException refused;
+            try {
+                return pinAgain(pin, to, hot);
+            } catch (IOException e) {
+                refused = e;
+            }
+            try {
+                pinAgain(pin, from, hot);
+            } catch (IOException e) {
+                throw new RefusedException(
+                        cause(refused),
+                        target
+                                + " is on disk, and not pinned any more: "
+                                + to
+                                + " does not take it ("
+                                + refused.getMessage()
+                                + "), and "
+                                + from
+                                + " cannot have it back now ("
+                                + e.getMessage()
+                                + ")",
+                        refused);
+            }
+            throw new RefusedException(
+                    cause(refused),
+                    target
+                            + " stays with "
+                            + from
+                            + ", because "
+                            + to
+                            + " does not take it: "
+                            + refused.getMessage(),
+                    refused);
+        } finally {
+            pinning.unlock();
+        }
+    }
+
+    private static Refusal.Cause cause(IOException e) {
+        return e instanceof RefusedException r ? r.refusal().cause() : Refusal.Cause.ERROR;
+    }
+
+    private void checkMigration(LivePin pin, String to) throws RefusedException {
+        String problem = null;
+        Optional<PinStrategy> strategy = strategies.get(to);
+        if (pin.gone()) {
+            problem = "is not pinned any more";
+        } else if (pin.record().strategy().equals(to)) {
+            problem = "is pinned by " + to + " already";
+        } else if (strategy.isEmpty()) {
+            problem =
+                    "stays as it is: there is no pin strategy "
+                            + Printable.of(to)
+                            + ", only "
+                            + String.join(", ", strategies.names());
+        } else if (strategy.get().unusable().isPresent()) {
+            problem = "stays as it is: " + to + " cannot work: " + strategy.get().unusable().get();
+        } else if (closed || frozen) {
+            problem =
+                    "stays as it is: RamPipe is "
+                            + (closed ? "stopping" : "frozen (rampipe thaw ends it)")
+                            + ", and nothing is pinned";
+        }
+        if (problem != null) {
+            throw new RefusedException(Refusal.Cause.UNSUPPORTED, pin + " " + problem);
+        }
+    }
+
+    /** Tries for a while, because programs open files between one moment and the next. */
+    private LivePin pinAgain(LivePin old, String strategy, List<FilePath> hot) throws IOException {
+        long end = System.nanoTime() + MIGRATION_PATIENCE;
+        while (true) {
+            try {
+                return pin(
+                        old.record().target(),
+                        hot,
+                        old.key(),
+                        old.rate(),
+                        old.manual(),
+                        List.of(strategy));
+            } catch (RefusedException e) {
+                if (!Refusals.passing(e.refusal().cause()) || System.nanoTime() - end >= 0) {
+                    throw e;
+                }
+                LockSupport.parkNanos(this, MIGRATION_PAUSE);
+            }
+        }
     }
 
     private void withdraw(String id, Exception cause) {
@@ -415,7 +606,7 @@ final class Keeper {
                             pressure));
         }
         for (LivePin colder : coldestFirst()) {
-            if (bytes <= s.budget() - pool.used()) {
+            if (bytes <= s.budget() - used()) {
                 return;
             }
             boolean old = System.nanoTime() - colder.sinceNanos >= s.minTime();
@@ -427,14 +618,14 @@ final class Keeper {
                 }
             }
         }
-        if (bytes > s.budget() - pool.used()) {
+        if (bytes > s.budget() - used()) {
             throw new RefusedException(
                     Refusal.Cause.NO_ROOM,
                     target
                             + " needs "
                             + Units.bytes(bytes)
                             + ", and the thin pool has only "
-                            + Units.bytes(Math.max(0, s.budget() - pool.used()))
+                            + Units.bytes(Math.max(0, s.budget() - used()))
                             + " left, with nothing much colder in it");
         }
     }
@@ -822,7 +1013,7 @@ final class Keeper {
                             + "; all of "
                             + pin
                             + " is in RAM, in "
-                            + pin.record().attributes().get(Pin.UPPER)
+                            + pool.path().resolve(pin.record().id())
                             + ", and in its redo log; its path leads to the disk, where directories"
                             + " may be missing until it is finished",
                     e);
@@ -849,7 +1040,7 @@ final class Keeper {
                             + "; and its mount cannot be put back ("
                             + message(e)
                             + "): its path leads to the disk, and what is in RAM is kept in "
-                            + pin.record().attributes().get(Pin.UPPER),
+                            + pool.path().resolve(pin.record().id()),
                     because);
         }
     }
@@ -899,8 +1090,14 @@ final class Keeper {
 
     private SyncBack syncOf(LivePin pin) throws IOException {
         String name = pin.record().sync();
-        return syncs.get(name)
-                .orElseThrow(() -> orphan(pin, "its syncback " + name + " is not there"));
+        SyncBack sync =
+                syncs.get(name)
+                        .orElseThrow(() -> orphan(pin, "its syncback " + name + " is not there"));
+        if (!sync.accepts(pin.record().format())) {
+            throw orphan(
+                    pin, "its syncback " + name + " does not understand " + pin.record().format());
+        }
+        return sync;
     }
 
     private static IOException orphan(LivePin pin, String why) {
@@ -933,7 +1130,7 @@ final class Keeper {
     void adoptStrays(PinStrategy strategy, String name) {
         pinning.lock();
         try {
-            leftovers.strays(strategy, name).forEach(this::orphan);
+            leftovers.strays(strategy, name, p -> named(p, name, false)).forEach(this::orphan);
         } finally {
             pinning.unlock();
         }

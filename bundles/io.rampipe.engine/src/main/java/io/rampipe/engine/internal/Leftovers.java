@@ -27,8 +27,11 @@ import org.osgi.service.log.FormatterLogger;
  * not RamPipe's is never touched. Any thread.
  */
 final class Leftovers {
-    /** Before a pin's id, in the source of its mounts; see {@link Pin}. */
-    private static final String SOURCE = "rampipe:";
+    /** See {@link #strays}. */
+    @FunctionalInterface
+    interface Signing {
+        Pin sign(Pin pin) throws IOException;
+    }
 
     private final ThinPool pool;
     private final PinFiles journal;
@@ -132,8 +135,10 @@ final class Leftovers {
     /**
      * Records made anew of what a strategy finds without one, for pins that are to be taken over
      * too. Once a strategy; not while anything is being pinned.
+     *
+     * @param signed puts the names of strategy and syncback into a record
      */
-    List<Pin> strays(PinStrategy strategy, String name) {
+    List<Pin> strays(PinStrategy strategy, String name, Signing signed) {
         if (!asked.add(name)) {
             return List.of();
         }
@@ -146,11 +151,12 @@ final class Leftovers {
                     keep(stray.id(), stray.what());
                     continue;
                 }
+                Pin pin = signed.sign(stray.pin().get());
                 journal.setAside(stray.id());
-                journal.write(stray.pin().get());
+                journal.write(pin);
                 kept.remove(stray.id());
                 log.warn("%s; a new record was made of it", stray.what());
-                found.add(stray.pin().get());
+                found.add(pin);
             }
         } catch (IOException | RuntimeException e) {
             log.error(
@@ -182,9 +188,7 @@ final class Leftovers {
     private static Set<String> mounts() throws IOException {
         Set<String> ids = new HashSet<>();
         for (MountInfo m : MountInfo.all()) {
-            if (m.source().raw().startsWith(SOURCE)) {
-                ids.add(m.source().raw().substring(SOURCE.length()));
-            }
+            m.pin().ifPresent(ids::add);
         }
         return ids;
     }

@@ -2,6 +2,7 @@ package io.rampipe.engine.internal;
 
 import io.rampipe.api.Access;
 import io.rampipe.api.FilePath;
+import io.rampipe.api.PathPatterns;
 import io.rampipe.api.Units;
 import java.util.Arrays;
 import java.util.List;
@@ -11,8 +12,8 @@ import java.util.List;
  */
 record Settings(
         List<FilePath> directories,
-        Patterns include,
-        Patterns exclude,
+        PathPatterns include,
+        PathPatterns exclude,
         long tick,
         double[] weights,
         double pinRate,
@@ -28,7 +29,8 @@ record Settings(
         long stopTimeout,
         String source,
         String rate,
-        List<String> strategies) {
+        List<String> strategies,
+        List<String> syncs) {
 
     private static final String AUTO = "auto";
     private static final long DEFAULT_POOL = 1L << 30;
@@ -61,8 +63,8 @@ record Settings(
         }
         return new Settings(
                 directories,
-                new Patterns(texts(c.watch_include())),
-                new Patterns(texts(c.watch_exclude())),
+                new PathPatterns(texts(c.watch_include())),
+                new PathPatterns(texts(c.watch_exclude())),
                 time("watch.tick", c.watch_tick()),
                 weights(c),
                 c.pin_rate(),
@@ -80,7 +82,8 @@ record Settings(
                 time("stop.timeout", c.stop_timeout()),
                 c.source_use().strip(),
                 c.rate_use().strip(),
-                texts(c.strategy_order()));
+                texts(c.strategy_order()),
+                texts(c.sync_order()));
     }
 
     private static List<String> texts(String[] values) {
@@ -169,7 +172,8 @@ record Settings(
                 stopTimeout,
                 source,
                 rate,
-                strategies);
+                strategies,
+                syncs);
     }
 
     /** Bytes of the pool that may be planned with. */

@@ -7,6 +7,8 @@ import java.util.Comparator;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.function.Function;
+import java.util.function.Predicate;
 import java.util.function.ToIntFunction;
 import org.osgi.framework.Bundle;
 import org.osgi.framework.ServiceReference;
@@ -64,22 +66,28 @@ final class Strategies<S> {
         return entries.stream().map(Entry::name).distinct().sorted().toList();
     }
 
+    /**
+     * @param unusable why a service cannot work here; empty if it can
+     */
     List<StrategyStatus> status(
-            java.util.function.Predicate<S> inUse,
+            Predicate<S> inUse,
             ToIntFunction<String> pins,
-            java.util.function.Function<S, String> note) {
+            Function<S, String> note,
+            Function<S, Optional<String>> unusable) {
         List<StrategyStatus> all = new ArrayList<>();
         for (Entry<S> e : entries) {
             Bundle bundle = e.reference.getBundle();
+            Optional<String> why = unusable.apply(e.service);
             all.add(
                     new StrategyStatus(
                             kind,
                             e.name,
                             bundle == null ? "" : bundle.getSymbolicName(),
                             bundle == null ? "" : bundle.getVersion().toString(),
-                            inUse.test(e.service),
+                            why.isEmpty() ? "active" : "unusable",
+                            why.isEmpty() && inUse.test(e.service),
                             pins.applyAsInt(e.name),
-                            note.apply(e.service)));
+                            why.orElseGet(() -> note.apply(e.service))));
         }
         return all;
     }

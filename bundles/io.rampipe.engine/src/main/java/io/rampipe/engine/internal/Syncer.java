@@ -210,7 +210,7 @@ final class Syncer {
 
     private boolean full(Settings s) {
         try {
-            return pool.used() > s.poolSize() * s.highWater();
+            return keeper.crowded(s);
         } catch (IOException e) {
             log.error("cannot look at the thin pool: %s", e.getMessage());
             return false;
@@ -259,11 +259,11 @@ final class Syncer {
         if (shrinks || grows) {
             pool.limit(Math.max(wanted, used));
         }
-        if (used > s.poolSize() * s.highWater()) {
+        if (keeper.crowded(s)) {
             if (!roomWanted) {
                 log.warn(
                         "the thin pool holds %s of pool.size = %s: the coldest make room",
-                        Units.bytes(used), Units.bytes(s.poolSize()));
+                        Units.bytes(keeper.used()), Units.bytes(s.poolSize()));
             }
             roomWanted = true;
             LockSupport.unpark(writer);

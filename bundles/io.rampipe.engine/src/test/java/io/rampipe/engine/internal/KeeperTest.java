@@ -54,6 +54,8 @@ class KeeperTest {
     private PinFiles journal;
     private Sense sense;
     private Keeper keeper;
+    private volatile Settings settings;
+    private Other other;
     private boolean mounted;
     private IOException pinFails;
     private IOException checkpointFails;
@@ -66,7 +68,7 @@ class KeeperTest {
 
     @BeforeEach
     void setUp() {
-        Settings settings = TestSettings.of("/some");
+        settings = TestSettings.of("/some");
         pool = new ThinPool(runtime.resolve("pool"), 16 << 20);
         journal = new PinFiles(runtime.resolve("pins"));
         strategies.add(new Scripted(), named("overlayfs"));
@@ -388,6 +390,201 @@ class KeeperTest {
         assertEquals(LivePin.State.PINNED, pin.state());
     }
 
+    @Test
+    void eachTargetGoesToTheFirstStrategyOfTheOrderThatTakesIt() throws Exception {
+        other = new Other();
+        strategies.add(other, named("other"));
+        order("other", "missing", "overlayfs");
+        other.refuses = new Refusal(Refusal.Cause.UNSUPPORTED, "not for directories");
+        assertEquals("overlayfs", pin().record().strategy());
+        other.refuses = null;
+        LivePin taken = keeper.pin(Target.file(FilePath.of("/some/f")), List.of(), 8, 3, false);
+        assertEquals("other", taken.record().strategy());
+        assertEquals(2, records().size());
+        other.unusable = Optional.of("no device-mapper");
+        Target third = Target.file(FilePath.of("/some/g"));
+        assertEquals("overlayfs", keeper.pin(third, List.of(), 9, 3, false).record().strategy());
+    }
+
+    @Test
+    void whatIsSetAsideForAPinIsNotGivenToAnother() throws Exception {
+        other = new Other();
+        strategies.add(other, named("other"));
+        order("other");
+        long budget = settings.budget();
+        other.reserved = budget - 1000;
+        keeper.pin(TARGET, List.of(), 7, 3, true);
+        RefusedException e =
+                assertThrows(
+                        RefusedException.class,
+                        () ->
+                                keeper.pin(
+                                        Target.file(FilePath.of("/some/f")),
+                                        List.of(),
+                                        8,
+                                        3,
+                                        true));
+        assertEquals(Refusal.Cause.NO_ROOM, e.refusal().cause());
+        assertTrue(other.room <= budget, "room " + other.room);
+    }
+
+    /** It was open for a moment: soon the one that it is for can have it. */
+    @Test
+    void whatIsInUseForAMomentIsNotLeftToTheNextStrategy() throws Exception {
+        other = new Other();
+        strategies.add(other, named("other"));
+        order("overlayfs", "other");
+        pinFails = new RefusedException(Refusal.Cause.IN_USE, "open");
+        assertEquals("open", assertThrows(RefusedException.class, this::pin).refusal().message());
+        assertEquals(List.of(), other.calls);
+        pinFails = new RefusedException(Refusal.Cause.NO_ROOM, "full");
+        assertEquals("other", pin().record().strategy());
+    }
+
+    @Test
+    void theReasonToldIsTheOneThatMayPass() throws Exception {
+        other = new Other();
+        strategies.add(other, named("other"));
+        order("overlayfs", "other");
+        pinFails = new RefusedException(Refusal.Cause.IN_USE, "open");
+        for (Refusal.Cause cause :
+                List.of(
+                        Refusal.Cause.UNSUPPORTED,
+                        Refusal.Cause.FILE_SYSTEM,
+                        Refusal.Cause.TOO_LARGE)) {
+            other.refuses = new Refusal(cause, "other");
+            assertEquals(
+                    "open", assertThrows(RefusedException.class, this::pin).refusal().message());
+        }
+    }
+
+    @Test
+    void aPinStaysWithTheStrategyThatMadeIt() throws Exception {
+        other = new Other();
+        strategies.add(other, named("other"));
+        order("overlayfs", "other");
+        LivePin pin = pin();
+        order("other");
+        calls.clear();
+        keeper.unpin(pin, "test");
+        assertTrue(calls.contains("unmount UNMOUNTING"), calls.toString());
+        assertEquals(List.of(), other.calls);
+    }
+
+    @Test
+    void aPinGetsTheSyncbackThatUnderstandsIt() throws Exception {
+        SyncBack first = new ScriptedSync("merge", "overlay");
+        SyncBack second = new ScriptedSync("blocks");
+        syncs.add(first, named("first"));
+        syncs.add(second, named("second"));
+        settings = TestSettings.of(Map.of("sync_order", new String[] {"second", "first"}));
+        assertEquals("first", pin().record().sync());
+        assertEquals("first", records().get(0).sync());
+        syncs.all().forEach(syncs::remove);
+        syncs.add(second, named("second"));
+        RefusedException e =
+                assertThrows(
+                        RefusedException.class,
+                        () -> keeper.pin(target("/some/f"), List.of(), 8, 3, false));
+        assertTrue(e.getMessage().contains("format overlay"), e.getMessage());
+        assertEquals(1, records().size());
+        assertEquals(1, inPool());
+    }
+
+    private static Target target(String path) {
+        return Target.directory(FilePath.of(path));
+    }
+
+    @Test
+    void aMovedPinIsOnDiskBeforeTheOtherStrategyGetsIt() throws Exception {
+        other = new Other();
+        strategies.add(other, named("other"));
+        LivePin pin = pin();
+        calls.clear();
+        other.atPin = () -> assertTrue(!mounted && calls.contains("discard DISCARDING"));
+        LivePin moved = keeper.migrate(pin, "other", List.of());
+        assertEquals("other", moved.record().strategy());
+        assertEquals(7, moved.key());
+        assertEquals(List.of(moved), keeper.pins());
+        assertEquals(List.of("other"), records().stream().map(Pin::strategy).toList());
+        assertTrue(calls.indexOf("finish") < calls.indexOf("discard DISCARDING"));
+        assertEquals(1, inPool());
+    }
+
+    @Test
+    void aMoveThatIsRefusedGoesBack() throws Exception {
+        other = new Other();
+        strategies.add(other, named("other"));
+        LivePin pin = pin();
+        other.refuses = new Refusal(Refusal.Cause.UNSUPPORTED, "too small");
+        RefusedException e =
+                assertThrows(RefusedException.class, () -> keeper.migrate(pin, "other", List.of()));
+        assertEquals(
+                TARGET + " stays with overlayfs, because other does not take it: too small",
+                e.getMessage());
+        assertEquals(List.of("overlayfs"), records().stream().map(Pin::strategy).toList());
+        assertTrue(mounted);
+    }
+
+    @Test
+    void aMoveThatFailsBothWaysLeavesAllOnDiskAndSaysSo() throws Exception {
+        other = new Other();
+        strategies.add(other, named("other"));
+        LivePin pin = pin();
+        other.refuses = new Refusal(Refusal.Cause.UNSUPPORTED, "too small");
+        pinFails = new RefusedException(Refusal.Cause.OCCUPIED, "occupied");
+        RefusedException e =
+                assertThrows(RefusedException.class, () -> keeper.migrate(pin, "other", List.of()));
+        assertTrue(e.getMessage().contains("is on disk, and not pinned any more"), e.getMessage());
+        assertTrue(e.getMessage().contains("too small"), e.getMessage());
+        assertTrue(e.getMessage().contains("occupied"), e.getMessage());
+        assertTrue(calls.contains("finish") && records().isEmpty() && keeper.pins().isEmpty());
+    }
+
+    @Test
+    void aMoveWaitsForProgramsThatOpenAndClose() throws Exception {
+        other = new Other();
+        strategies.add(other, named("other"));
+        LivePin pin = pin();
+        other.refuses = new Refusal(Refusal.Cause.IN_USE, "open");
+        other.refusals = 3;
+        assertEquals("other", keeper.migrate(pin, "other", List.of()).record().strategy());
+    }
+
+    @Test
+    void whatCannotBeMovedIsNotTouched() throws Exception {
+        other = new Other();
+        LivePin pin = pin();
+        calls.clear();
+        assertMoveRefused(pin, "overlayfs", "is pinned by overlayfs already");
+        assertMoveRefused(pin, "other", "there is no pin strategy other, only overlayfs");
+        strategies.add(other, named("other"));
+        other.unusable = Optional.of("no device-mapper");
+        assertMoveRefused(pin, "other", "other cannot work: no device-mapper");
+        other.unusable = Optional.empty();
+        unmountFails = new BusyException("in use by 42 (sh)");
+        assertThrows(BusyException.class, () -> keeper.migrate(pin, "other", List.of()));
+        assertTrue(mounted && keeper.pins().contains(pin));
+        assertEquals(List.of(), other.calls);
+    }
+
+    private void assertMoveRefused(LivePin pin, String to, String why) {
+        RefusedException e =
+                assertThrows(RefusedException.class, () -> keeper.migrate(pin, to, List.of()));
+        assertTrue(e.getMessage().contains(why), e.getMessage());
+        assertEquals(List.of(), calls);
+    }
+
+    private void order(String... names) {
+        settings =
+                TestSettings.of(
+                        Map.of(
+                                "watch_directories",
+                                new String[] {"/some"},
+                                "strategy_order",
+                                names));
+    }
+
     private LivePin pin() throws IOException {
         return keeper.pin(TARGET, List.of(), 7, 3, false);
     }
@@ -475,10 +672,82 @@ class KeeperTest {
         }
     }
 
+    /** Another one beside it, whose calls are its own. */
+    private final class Other implements PinStrategy {
+        private final List<String> calls = new ArrayList<>();
+        private Refusal refuses;
+        private int refusals = Integer.MAX_VALUE;
+        private Optional<String> unusable = Optional.empty();
+        private Runnable atPin = () -> {};
+        private long reserved;
+        private long room;
+
+        @Override
+        public Optional<String> unusable() {
+            return unusable;
+        }
+
+        @Override
+        public Estimate examine(Target target, List<FilePath> hot) throws IOException {
+            if (refuses != null && refusals-- > 0) {
+                throw new RefusedException(refuses.cause(), refuses.message());
+            }
+            return new Estimate(1024, 2048, 1);
+        }
+
+        @Override
+        public Pin pin(PinRequest r, PinJournal j) throws IOException {
+            calls.add("pin");
+            atPin.run();
+            room = r.room();
+            // What a strategy writes as its name and its syncback's does not count.
+            Pin pin =
+                    new Pin(
+                            r.id(),
+                            r.target(),
+                            "somebody",
+                            "nobody",
+                            Pin.OVERLAY,
+                            Pin.Step.PINNED,
+                            Instant.now(),
+                            Map.of(Pin.RESERVED, Long.toString(reserved)));
+            j.write(pin);
+            return pin;
+        }
+
+        @Override
+        public void unmount(Pin pin) {
+            calls.add("unmount");
+        }
+
+        @Override
+        public Pin remount(Pin pin) {
+            calls.add("remount");
+            return pin;
+        }
+
+        @Override
+        public boolean mounted(Pin pin) {
+            return true;
+        }
+
+        @Override
+        public void discard(Pin pin) {
+            calls.add("discard");
+        }
+    }
+
     private final class ScriptedSync implements SyncBack {
+        private final Set<String> formats;
+
+        /** Without formats it accepts all. */
+        ScriptedSync(String... formats) {
+            this.formats = Set.of(formats);
+        }
+
         @Override
         public boolean accepts(String format) {
-            return true;
+            return formats.isEmpty() || formats.contains(format);
         }
 
         @Override

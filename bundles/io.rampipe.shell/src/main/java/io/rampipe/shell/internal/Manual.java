@@ -64,7 +64,38 @@ enum Manual {
             An entry without a copy is listed for a week.
             """),
     STATUS(Manual.DO_STATUS, "[--json]", ""),
-    STRATEGIES(Manual.DO_STRATEGIES, "[--json]", ""),
+    STRATEGIES(
+            Manual.DO_STRATEGIES,
+            "[--json]",
+            """
+            A row for each, those in use first:
+              KIND    source: tells which files are used; rate: how much; pin: puts them into RAM;
+                      sync: writes them back
+              STATE   active; unusable: this machine does not let it work; inactive: its bundle
+                      runs, but not the strategy; stopped; unresolved: its bundle lacks something;
+                      missing: the configuration or a pin names it, and no bundle has it
+              IN USE  for what is done from now on; pin strategies are asked in this order
+              PINS    that it holds, whether in use or not
+            """),
+    USE(
+            Manual.DO_USE,
+            "KIND NAME [--json]",
+            """
+            KIND is source, rate, pin or sync, NAME one of those that strategies lists, or for source
+            auto: the first that works. Takes effect at once, and is written into the configuration
+            file, where everything else stays as it is: the keys source.use, rate.use, strategy.order
+            and sync.order. In an order NAME comes first, and what it does not take is left to the
+            others. Pins stay with the strategies that made them.
+            """),
+    MIGRATE(
+            Manual.DO_MIGRATE,
+            "PATH NAME [--json]",
+            """
+            Writes to disk what changed in the pinned PATH, takes it out of RAM, and pins it with the
+            strategy NAME. If that does not take it, it goes back to the one that it had, and the
+            command fails with the reason. Fails for what is in use: that was written to disk, and
+            stays as it is.
+            """),
     CONFIG(
             Manual.DO_CONFIG,
             "[KEY...] [--template] [--json]",
@@ -108,6 +139,8 @@ enum Manual {
     static final String DO_CONFLICTS = "list what others changed behind RamPipe's back";
     static final String DO_STATUS = "show how the daemon is";
     static final String DO_STRATEGIES = "list event sources, estimators, pin and sync strategies";
+    static final String DO_USE = "use another strategy from now on";
+    static final String DO_MIGRATE = "move a pin to another pin strategy";
     static final String DO_CONFIG = "show the configuration in force";
     static final String DO_FREEZE = "write everything to disk and pin nothing for a while";
     static final String DO_THAW = "end freeze";

@@ -47,6 +47,8 @@ import org.osgi.service.log.LoggerFactory;
             "osgi.command.function=conflicts",
             "osgi.command.function=status",
             "osgi.command.function=strategies",
+            "osgi.command.function=use",
+            "osgi.command.function=migrate",
             "osgi.command.function=config",
             "osgi.command.function=freeze",
             "osgi.command.function=thaw",
@@ -241,17 +243,84 @@ public final class RamPipeCommands {
                 });
     }
 
+    @Descriptor(Manual.DO_USE)
+    public String use(@Descriptor(ARGUMENTS) String[] args) throws CommandFailed {
+        return run(
+                Manual.USE,
+                args,
+                arguments -> {
+                    if (arguments.operands().size() != 2) {
+                        throw arguments.wrong("which KIND and NAME?");
+                    }
+                    String kind = arguments.operands().get(0);
+                    String name = arguments.operands().get(1);
+                    if (!Use.KEYS.containsKey(kind)) {
+                        throw arguments.wrong(
+                                "there is no kind "
+                                        + Printable.of(kind)
+                                        + ", only source, rate, pin and sync");
+                    }
+                    Use use = new Use(engine(), configuration(), kind, name);
+                    String value = use.apply();
+                    return arguments.has("--json")
+                            ? Json.object(
+                                    json ->
+                                            json.put("kind", kind)
+                                                    .put("name", name)
+                                                    .put("key", Use.KEYS.get(kind))
+                                                    .put("value", value))
+                            : use.done();
+                });
+    }
+
+    @Descriptor(Manual.DO_MIGRATE)
+    public String migrate(@Descriptor(ARGUMENTS) String[] args) throws CommandFailed {
+        return run(
+                Manual.MIGRATE,
+                args,
+                arguments -> {
+                    if (arguments.operands().size() != 2) {
+                        throw arguments.wrong("which PATH, and to which strategy?");
+                    }
+                    String strategy = arguments.operands().get(1);
+                    return each(
+                            arguments,
+                            List.of(Paths.of(arguments.operands().get(0))),
+                            path -> {
+                                PinStatus pin;
+                                try {
+                                    pin = engine().migrate(path, strategy);
+                                } catch (NoSuchFileException e) {
+                                    return Outcome.failed(path, e.getFile());
+                                }
+                                return new Outcome(
+                                        pin.target().path(),
+                                        "now pinned by "
+                                                + pin.strategy()
+                                                + ", "
+                                                + Human.size(pin.size())
+                                                + " in RAM",
+                                        json -> Reports.pin(json, pin));
+                            });
+                });
+    }
+
     @Descriptor(Manual.DO_CONFIG)
     public String config(@Descriptor(ARGUMENTS) String[] args) throws CommandFailed {
         return run(Manual.CONFIG, args, this::config);
     }
 
-    private String config(Arguments arguments) throws CommandFailed {
+    private Settings configuration() throws CommandFailed {
         Settings now = settings;
         if (now == null) {
             throw new CommandFailed(
-                    "the configuration cannot be shown: the bundle io.rampipe.config is not active");
+                    "the configuration is out of reach: the bundle io.rampipe.config is not active");
         }
+        return now;
+    }
+
+    private String config(Arguments arguments) throws CommandFailed {
+        Settings now = configuration();
         if (arguments.has("--template")) {
             arguments.noOperands();
             return now.template().stripTrailing();

@@ -272,15 +272,16 @@ final class Reports {
         if (strategies.isEmpty()) {
             return "There are no strategies: their bundles are not installed, or not started.";
         }
-        Table table = new Table("KIND", "NAME", "IN USE", ">PINS", "BUNDLE");
+        Table table = new Table("KIND", "NAME", "STATE", "IN USE", ">PINS", "BUNDLE");
         for (StrategyStatus s : strategies) {
             boolean pins = s.kind().equals("pin") || s.kind().equals("sync");
             table.row(
                     s.kind(),
                     s.name(),
+                    s.state(),
                     s.inUse() ? "yes" : "no",
                     pins ? Human.count(s.pins()) : Human.NOTHING,
-                    s.bundle() + " " + s.version());
+                    s.bundle().isEmpty() ? Human.NOTHING : s.bundle() + " " + s.version());
             table.note(s.note());
         }
         return table.toString().stripTrailing();
@@ -291,6 +292,7 @@ final class Reports {
                 .put("name", s.name())
                 .put("bundle", s.bundle())
                 .put("version", s.version())
+                .put("state", s.state())
                 .put("in_use", s.inUse())
                 .put("pins", s.pins())
                 .put("note", s.note());

@@ -11,6 +11,7 @@ import io.rampipe.api.Conflict;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Settings;
 import java.io.ByteArrayOutputStream;
+import java.io.IOException;
 import java.io.InputStream;
 import java.lang.reflect.Proxy;
 import java.nio.charset.StandardCharsets;
@@ -33,6 +34,7 @@ import org.osgi.service.log.Logger;
 /** The commands as Gogo runs them. */
 class CommandsTest {
     private final FakeRamPipe engine = new FakeRamPipe();
+    private final FakeSettings settings = new FakeSettings();
     private final List<String> log = new ArrayList<>();
     private final List<String> framework = new ArrayList<>();
     private final ThreadIOImpl io = new ThreadIOImpl();
@@ -44,7 +46,7 @@ class CommandsTest {
     void begin() {
         io.start();
         gogo = new CommandProcessorImpl(io);
-        register("rampipe", new RamPipeCommands(context(), logger(), engine, new FakeSettings()));
+        register("rampipe", new RamPipeCommands(context(), logger(), engine, settings));
         session = gogo.createSession(InputStream.nullInputStream(), out, out);
     }
 
@@ -209,7 +211,7 @@ class CommandsTest {
 
         register("absent", new RamPipeCommands(context(), logger(), null, null));
         assertTrue(fail("absent:pins").startsWith("the engine is not running"));
-        assertTrue(fail("absent:config").startsWith("the configuration cannot be shown"));
+        assertTrue(fail("absent:config").startsWith("the configuration is out of reach"));
     }
 
     @Test
@@ -252,6 +254,11 @@ class CommandsTest {
                         "unpin --all /x",
                         "sync -x",
                         "why ''",
+                        "use",
+                        "use rate",
+                        "use colour red",
+                        "use rate ema window",
+                        "migrate /x",
                         "config --template x",
                         "status now",
                         "shutdown now",
@@ -314,12 +321,53 @@ class CommandsTest {
         assertEquals(12345, json("rampipe:status --json").get("events").getAsLong());
         assertEquals(
                 """
-                KIND    NAME       IN USE  PINS  BUNDLE
-                source  fanotify   yes        -  b 0.1.0
+                KIND    NAME        STATE     IN USE  PINS  BUNDLE
+                source  fanotify    active    yes        -  b 0.1.0
                     file handles
-                pin     overlayfs  yes        2  c 0.1.0""",
+                rate    ema         active    yes        -  e 0.1.0
+                rate    window      active    no         -  w 0.1.0
+                pin     overlayfs   active    yes        2  c 0.1.0
+                pin     dmsnapshot  unusable  no         0  d 0.1.0
+                    no dm here
+                pin     gone        missing   no         1  -
+                    no bundle""",
                 run("rampipe:strategies"));
-        assertEquals(2, json("rampipe:strategies --json").getAsJsonArray("strategies").size());
+        var all = json("rampipe:strategies --json").getAsJsonArray("strategies");
+        assertEquals(6, all.size());
+        assertEquals("unusable", all.get(4).getAsJsonObject().get("state").getAsString());
+    }
+
+    @Test
+    void aStrategyIsPutIntoUseByTheConfiguration() throws Exception {
+        assertEquals("rate window is in use now.", run("rampipe:use rate window"));
+        assertEquals("rate.use = window", settings.set.get(0), () -> "set: " + settings.set);
+        assertEquals(
+                "overlayfs, other",
+                json("rampipe:use pin overlayfs --json").get("value").getAsString());
+        assertEquals("strategy.order = overlayfs, other", settings.set.get(1));
+        run("rampipe:use source auto");
+        assertEquals("source.use = auto", settings.set.get(2));
+        assertEquals(
+                "there is no rate strategy x; there are ema, window", fail("rampipe:use rate x"));
+        assertEquals(
+                "pin strategy dmsnapshot is unusable: no dm here",
+                fail("rampipe:use pin dmsnapshot"));
+        assertEquals("pin strategy gone is missing: no bundle", fail("rampipe:use pin gone"));
+        assertEquals(3, settings.set.size());
+        settings.refuses = "f: cannot be written";
+        assertEquals("f: cannot be written", fail("rampipe:use rate ema"));
+    }
+
+    @Test
+    void aPinIsMoved() throws Exception {
+        engine.add(FilePath.of("/x"), "");
+        assertEquals(
+                "/x: now pinned by overlayfs, 5.0 MiB in RAM",
+                run("rampipe:migrate /x dmsnapshot"));
+        assertEquals(List.of("migrate /x dmsnapshot"), engine.calls);
+        assertEquals(
+                "/x stays with overlayfs, because it is small", fail("rampipe:migrate /x other"));
+        assertEquals("nothing is pinned at /y", fail("rampipe:migrate /y dmsnapshot"));
     }
 
     @Test
@@ -353,9 +401,10 @@ class CommandsTest {
         String all = run("rampipe:config");
         assertEquals(
                 """
-                KEY       FROM     VALUE
-                note      default  -
-                pin.rate  file     3.0
+                KEY             FROM     VALUE
+                note            default  -
+                pin.rate        file     3.0
+                strategy.order  file     other, overlayfs
                 ! The file is refused; the last valid configuration is in force:
                 !   f: pin.rate = x\\u001b: must be a number""",
                 all);
@@ -372,7 +421,7 @@ class CommandsTest {
         assertEquals("there is no key pin; see config", fail("rampipe:config pin"));
         assertEquals("#template", run("rampipe:config --template"));
         JsonObject json = json("rampipe:config --json");
-        assertEquals(2, json.getAsJsonArray("settings").size());
+        assertEquals(3, json.getAsJsonArray("settings").size());
         assertEquals(1, json.getAsJsonArray("problems").size());
     }
 
@@ -388,7 +437,19 @@ class CommandsTest {
         assertEquals(List.of("stop"), framework);
     }
 
-    private static final class FakeSettings implements Settings {
+    private final class FakeSettings implements Settings {
+        final List<String> set = new ArrayList<>();
+        String refuses;
+
+        @Override
+        public void set(String key, String value) throws IOException {
+            if (refuses != null) {
+                throw new IOException(refuses);
+            }
+            set.add(key + " = " + value);
+            engine.ema = !value.equals("window");
+        }
+
         @Override
         public List<Setting> settings() {
             return List.of(
@@ -400,6 +461,14 @@ class CommandsTest {
                             Source.FILE,
                             "a number",
                             "From when on.",
+                            "io.rampipe.engine"),
+                    new Setting(
+                            "strategy.order",
+                            "other, overlayfs",
+                            "overlayfs",
+                            Source.FILE,
+                            "a list",
+                            "In which order.",
                             "io.rampipe.engine"));
         }
 

@@ -20,6 +20,7 @@ import java.util.Map;
 final class FakeRamPipe implements RamPipe {
     final Map<FilePath, PinStatus> pins = new LinkedHashMap<>();
     final List<String> calls = new ArrayList<>();
+    boolean ema = true;
     final List<Conflict> conflicts = new ArrayList<>();
     final Map<FilePath, String> left = new LinkedHashMap<>();
 
@@ -95,6 +96,19 @@ final class FakeRamPipe implements RamPipe {
     }
 
     @Override
+    public PinStatus migrate(FilePath path, String strategy) throws IOException {
+        if (!pins.containsKey(path)) {
+            throw new NoSuchFileException("nothing is pinned at " + path);
+        }
+        if (!strategy.equals("dmsnapshot")) {
+            throw new RefusedException(
+                    Refusal.Cause.UNSUPPORTED, path + " stays with overlayfs, because it is small");
+        }
+        calls.add("migrate " + path.raw() + " " + strategy);
+        return pins.get(path);
+    }
+
+    @Override
     public Frozen freeze(Duration time) {
         calls.add("freeze " + time);
         List<FilePath> unpinned = new ArrayList<>(pins.keySet());
@@ -140,8 +154,14 @@ final class FakeRamPipe implements RamPipe {
     @Override
     public List<StrategyStatus> strategies() {
         return List.of(
-                new StrategyStatus("source", "fanotify", "b", "0.1.0", true, 0, "file handles"),
-                new StrategyStatus("pin", "overlayfs", "c", "0.1.0", true, 2, ""));
+                new StrategyStatus(
+                        "source", "fanotify", "b", "0.1.0", "active", true, 0, "file handles"),
+                new StrategyStatus("rate", "ema", "e", "0.1.0", "active", ema, 0, ""),
+                new StrategyStatus("rate", "window", "w", "0.1.0", "active", !ema, 0, ""),
+                new StrategyStatus("pin", "overlayfs", "c", "0.1.0", "active", true, 2, ""),
+                new StrategyStatus(
+                        "pin", "dmsnapshot", "d", "0.1.0", "unusable", false, 0, "no dm here"),
+                new StrategyStatus("pin", "gone", "", "", "missing", false, 1, "no bundle"));
     }
 
     @Override

@@ -15,6 +15,9 @@ import io.rampipe.linux.OpenFiles;
 import io.rampipe.linux.Processes;
 import io.rampipe.linux.Stat;
 import io.rampipe.linux.Xattrs;
+import io.rampipe.pin.LeaseSet;
+import io.rampipe.pin.PinMount;
+import io.rampipe.pin.Place;
 import java.io.IOException;
 import java.time.Clock;
 import java.util.HashMap;
@@ -61,7 +64,8 @@ final class DirectoryPinning extends Pinning {
             long since;
             // All that takes time and can be done before the leases: openers wait for them.
             pool.makeMask(place.self());
-            try (Fd overlay = Overlay.make(preparing, place.self(), Overlay.flags(place.mount()))) {
+            try (Fd overlay =
+                    Overlay.make(preparing, place.self(), PinMount.flags(place.mount()))) {
                 pin =
                         journalled(
                                 preparing

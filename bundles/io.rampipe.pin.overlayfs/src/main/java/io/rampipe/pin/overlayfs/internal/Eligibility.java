@@ -5,16 +5,12 @@ import io.rampipe.api.PinStrategy.Estimate;
 import io.rampipe.api.Refusal.Cause;
 import io.rampipe.api.RefusedException;
 import io.rampipe.api.Target;
-import io.rampipe.linux.At;
-import io.rampipe.linux.Errno;
-import io.rampipe.linux.Fd;
-import io.rampipe.linux.InodeFlags;
-import io.rampipe.linux.Io;
-import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
+import io.rampipe.pin.Exposure;
+import io.rampipe.pin.FileSystems;
+import io.rampipe.pin.Place;
+import io.rampipe.pin.SwapFiles;
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.charset.StandardCharsets;
 import java.util.Collection;
 import java.util.List;
 import java.util.Map;
@@ -28,8 +24,6 @@ final class Eligibility {
     private static final long FOR_A_PIN = 64 * 1024;
 
     private static final long FOR_A_FILE = 1024;
-
-    private static final byte[] SQLITE = "SQLite format 3\0".getBytes(StandardCharsets.US_ASCII);
 
     private final FileSystems fileSystems;
     private final int maxFiles;
@@ -57,76 +51,6 @@ final class Eligibility {
                 SwapFiles.on(place.stat().device()),
                 maxFiles,
                 visitor);
-    }
-
-    /** A file target: whether it may be pinned alone. */
-    void checkAlone(Place place) throws IOException {
-        FilePath path = place.target().path();
-        Tree.checkAttributes(path.toString(), place.stat());
-        if (SwapFiles.on(place.stat().device()).containsKey(place.stat().inode())) {
-            throw new RefusedException(Cause.SWAP_FILE, path + " is a swap file in use");
-        }
-        if (place.stat().links() != 1) {
-            throw new RefusedException(
-                    Cause.LINKED_OUTSIDE, path + " has " + place.stat().links() + " hard links");
-        }
-        try (Fd parent = At.reopen(place.parent(), At.O_RDONLY | At.O_DIRECTORY)) {
-            if ((InodeFlags.of(parent) & InodeFlags.CASEFOLD) != 0) {
-                throw new RefusedException(
-                        Cause.UNSUPPORTED,
-                        path.parent()
-                                + " ignores case in names (chattr +F), which overlayfs does not");
-            }
-            checkSiblings(place, parent);
-        }
-        checkContent(place);
-    }
-
-    /** Nothing beside a file target may look as if it belonged to it. */
-    static void checkSiblings(Place place, Fd parent) throws IOException {
-        for (FilePath other : At.list(parent)) {
-            if (belongTogether(place.name().raw(), other.raw())) {
-                throw new RefusedException(
-                        Cause.NOT_ALONE,
-                        place.target()
-                                + " may belong to "
-                                + other
-                                + " beside it: they would not be in step after a power cut");
-            }
-        }
-    }
-
-    /**
-     * A sibling whose name begins with the file's name (a journal, a write-ahead log), or the other
-     * way round, if what is added looks like a suffix.
-     */
-    static boolean belongTogether(String name, String other) {
-        if (other.equals(name)) {
-            return false;
-        }
-        return other.startsWith(name)
-                || name.startsWith(other)
-                        && !Character.isLetterOrDigit(name.charAt(other.length()));
-    }
-
-    /** SQLite's rollback journal is beside the database only while a transaction runs. */
-    private static void checkContent(Place place) throws IOException {
-        ByteBuffer start = ByteBuffer.allocateDirect(SQLITE.length);
-        try (Fd file = At.reopen(place.self(), At.O_RDONLY | At.O_NOATIME | At.O_NONBLOCK)) {
-            Io.readFully(file, start, 0);
-        } catch (LinuxException e) {
-            if (!e.is(Errno.EAGAIN)) {
-                throw e;
-            }
-            throw new RefusedException(Cause.IN_USE, place.target() + " is leased by a program", e);
-        }
-        if (start.flip().equals(ByteBuffer.wrap(SQLITE))) {
-            throw new RefusedException(
-                    Cause.NOT_ALONE,
-                    place.target()
-                            + " is an SQLite database: alone it would not be in step with its"
-                            + " journal");
-        }
     }
 
     static Estimate estimate(Target target, Tree tree, Collection<FilePath> hot) {

@@ -14,6 +14,10 @@ import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Mounts;
 import io.rampipe.linux.Processes;
 import io.rampipe.linux.Stat;
+import io.rampipe.pin.LeaseSet;
+import io.rampipe.pin.PinMount;
+import io.rampipe.pin.Place;
+import io.rampipe.pin.SingleFile;
 import java.io.IOException;
 import java.time.Clock;
 import java.util.HashMap;
@@ -37,7 +41,7 @@ final class FilePinning extends Pinning {
 
     @Override
     Pin pin(Place place, PoolDirectory pool) throws IOException {
-        eligibility.checkAlone(place);
+        SingleFile.checkAlone(place);
         Eligibility.checkRoom(request.target(), Eligibility.estimate(place.stat()), request.room());
         Pin pin =
                 journalled(
@@ -79,7 +83,7 @@ final class FilePinning extends Pinning {
         Pin pin = mounting;
         try (LeaseSet leases = new LeaseSet(request.target().path())) {
             try {
-                try (Fd overlay = Overlay.make(pin, place.parent(), Overlay.flags(place.mount()));
+                try (Fd overlay = Overlay.make(pin, place.parent(), PinMount.flags(place.mount()));
                         Fd point = At.openDirectory(pool.fd(), PoolDirectory.MERGED)) {
                     Mounts.attach(overlay, point);
                 }
@@ -152,7 +156,7 @@ final class FilePinning extends Pinning {
             throw refused(Cause.IN_USE, request.target() + " is in use by " + holders.get(0));
         }
         try (Fd parent = At.reopen(place.parent(), At.O_RDONLY | At.O_DIRECTORY)) {
-            Eligibility.checkSiblings(place, parent);
+            SingleFile.checkSiblings(place, parent);
         }
     }
 }

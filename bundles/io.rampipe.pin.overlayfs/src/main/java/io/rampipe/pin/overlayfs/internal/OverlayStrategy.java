@@ -14,6 +14,9 @@ import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.MountInfo;
 import io.rampipe.linux.Mounts;
+import io.rampipe.pin.FileSystems;
+import io.rampipe.pin.Place;
+import io.rampipe.pin.SingleFile;
 import java.io.IOException;
 import java.time.Clock;
 import java.util.List;
@@ -78,7 +81,7 @@ public final class OverlayStrategy implements PinStrategy {
         try (Place place = Place.open(target)) {
             eligibility.checkPlace(place);
             if (target.kind() == Target.Kind.FILE) {
-                eligibility.checkAlone(place);
+                SingleFile.checkAlone(place);
                 return Eligibility.estimate(place.stat());
             }
             Tree tree = eligibility.walk(place, (dir, name, path, stat) -> {});

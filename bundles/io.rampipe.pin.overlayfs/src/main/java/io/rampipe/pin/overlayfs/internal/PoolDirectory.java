@@ -1,8 +1,6 @@
 package io.rampipe.pin.overlayfs.internal;
 
 import io.rampipe.api.FilePath;
-import io.rampipe.api.Refusal.Cause;
-import io.rampipe.api.RefusedException;
 import io.rampipe.linux.At;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
@@ -10,9 +8,9 @@ import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Mask;
 import io.rampipe.linux.Stat;
 import io.rampipe.linux.Xattrs;
+import io.rampipe.pin.CopiedAttributes;
 import java.io.IOException;
 import java.util.List;
-import java.util.Optional;
 
 /** A pin's directory in the thin pool: the upper layer, the work directory, the hidden mount. */
 final class PoolDirectory implements AutoCloseable {
@@ -54,7 +52,7 @@ final class PoolDirectory implements AutoCloseable {
             At.mkdir(fd, MERGED, PRIVATE);
         }
         try (Fd upper = At.openDirectory(fd, UPPER)) {
-            copyAttributes(lower, upper);
+            CopiedAttributes.give(lower, upper);
         }
     }
 
@@ -62,7 +60,7 @@ final class PoolDirectory implements AutoCloseable {
     void makeMask(Fd lower) throws IOException {
         At.mkdir(fd, MASK, PRIVATE);
         try (Mask mask = Mask.open(path.resolve(MASK))) {
-            mask.build(lower, PoolDirectory::copyAttributes);
+            mask.build(lower, CopiedAttributes::give);
         }
     }
 
@@ -78,38 +76,6 @@ final class PoolDirectory implements AutoCloseable {
             }
             throw e;
         }
-    }
-
-    private static void copyAttributes(Fd from, Fd to) throws IOException {
-        Stat stat = Stat.of(from);
-        At.chown(to, stat.uid(), stat.gid());
-        At.chmod(to, stat.permissions());
-        for (String name : Xattrs.list(from)) {
-            if (name.startsWith("trusted.overlay.")) {
-                continue;
-            }
-            Optional<byte[]> value = Xattrs.get(from, name);
-            if (value.isEmpty()) {
-                continue;
-            }
-            try {
-                Xattrs.set(to, name, value.get());
-            } catch (LinuxException e) {
-                // A security module may reserve its attributes to itself; then it sets them, too.
-                if (!name.startsWith("security.") || !e.is(Errno.EOPNOTSUPP, Errno.EPERM)) {
-                    throw e.is(Errno.EOPNOTSUPP)
-                            ? new RefusedException(
-                                    Cause.UNSUPPORTED,
-                                    from
-                                            + " has the attribute "
-                                            + name
-                                            + ", which tmpfs cannot hold",
-                                    e)
-                            : e;
-                }
-            }
-        }
-        At.setTimes(to, stat);
     }
 
     /**

@@ -4,11 +4,8 @@ import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
 import io.rampipe.api.PinStrategy.PinRequest;
 import io.rampipe.api.Target;
-import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
-import io.rampipe.linux.FileHandle;
-import io.rampipe.linux.LinuxException;
-import io.rampipe.linux.Stat;
+import io.rampipe.pin.LowerDirectory;
 import java.io.IOException;
 import java.time.Clock;
 import java.util.Map;
@@ -28,7 +25,6 @@ final class Records {
 
     static Pin preparing(String id, Target target, FilePath pool, Clock clock, Fd lower)
             throws IOException {
-        Stat stat = Stat.of(lower);
         Pin pin =
                 new Pin(
                                 id,
@@ -41,26 +37,10 @@ final class Records {
                                 Map.of())
                         .with(Pin.UPPER, pool.resolve(PoolDirectory.UPPER).raw())
                         .with(Pin.BASELINE, pool.resolve(PoolDirectory.BASELINE).raw())
-                        .with(Pin.WORK, pool.resolve(PoolDirectory.WORK).raw())
-                        .with(Pin.LOWER_DEVICE, Stat.deviceText(stat.device()))
-                        .with(Pin.LOWER_INODE, Long.toUnsignedString(stat.inode()));
+                        .with(Pin.WORK, pool.resolve(PoolDirectory.WORK).raw());
         if (target.kind() == Target.Kind.DIRECTORY) {
             pin = pin.with(Pin.MASK, pool.resolve(PoolDirectory.MASK).raw());
         }
-        try {
-            return pin.with(Pin.LOWER_HANDLE, FileHandle.of(lower).toString());
-        } catch (LinuxException e) {
-            if (e.is(Errno.EOPNOTSUPP)) {
-                return pin;
-            }
-            throw e;
-        }
-    }
-
-    /** Whether this is the lower directory of the record. */
-    static boolean isLower(Pin pin, Stat stat) {
-        return stat.isDirectory()
-                && Stat.deviceText(stat.device()).equals(pin.attribute(Pin.LOWER_DEVICE))
-                && Long.toUnsignedString(stat.inode()).equals(pin.attribute(Pin.LOWER_INODE));
+        return LowerDirectory.identified(pin, lower);
     }
 }

@@ -10,6 +10,8 @@ import io.rampipe.linux.Fd;
 import io.rampipe.linux.InodeFlags;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
+import io.rampipe.pin.Place;
+import io.rampipe.pin.SingleFile;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.HashMap;
@@ -198,7 +200,7 @@ final class Tree {
     }
 
     private void checkDirectory(Fd dir, FilePath path, Stat stat) throws IOException {
-        checkAttributes(path(path), stat);
+        SingleFile.checkAttributes(path(path), stat);
         if ((InodeFlags.of(dir) & InodeFlags.CASEFOLD) != 0) {
             throw new RefusedException(
                     Cause.UNSUPPORTED,
@@ -208,7 +210,7 @@ final class Tree {
 
     /** True at the first name of the file. */
     private boolean checkRegular(FilePath path, Stat stat) throws RefusedException {
-        checkAttributes(path(path), stat);
+        SingleFile.checkAttributes(path(path), stat);
         if (swapFiles.containsKey(stat.inode())) {
             throw new RefusedException(Cause.SWAP_FILE, path(path) + " is a swap file in use");
         }
@@ -218,26 +220,6 @@ final class Tree {
             linked.merge(stat.inode(), 1, Integer::sum);
         }
         return first;
-    }
-
-    static void checkAttributes(String name, Stat stat) throws RefusedException {
-        if ((stat.attributes() & (Stat.IMMUTABLE | Stat.APPEND_ONLY)) != 0) {
-            throw new RefusedException(
-                    Cause.IMMUTABLE,
-                    name
-                            + ((stat.attributes() & Stat.IMMUTABLE) != 0
-                                    ? " is immutable (chattr +i)"
-                                    : " is append-only (chattr +a)"));
-        }
-        if ((stat.attributes() & Stat.ENCRYPTED) != 0) {
-            throw new RefusedException(
-                    Cause.UNSUPPORTED,
-                    name + " is encrypted by its file system; it would be in the clear in RAM");
-        }
-        if ((stat.attributes() & Stat.VERITY) != 0) {
-            throw new RefusedException(
-                    Cause.UNSUPPORTED, name + " is sealed by fs-verity and can never be written");
-        }
     }
 
     /** All names of a file must be inside: copying up would split the links. */

@@ -6,6 +6,7 @@ import io.rampipe.api.PinStrategy;
 import io.rampipe.api.Refusal;
 import io.rampipe.api.RefusedException;
 import io.rampipe.api.Target;
+import io.rampipe.pin.FileSystems;
 import io.rampipe.testkit.Await;
 import io.rampipe.testkit.Command;
 import io.rampipe.testkit.ScratchDisk;

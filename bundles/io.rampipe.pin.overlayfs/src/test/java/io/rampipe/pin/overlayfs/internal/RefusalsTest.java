@@ -8,6 +8,7 @@ import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
 import io.rampipe.api.Refusal.Cause;
 import io.rampipe.api.Target;
+import io.rampipe.pin.SingleFile;
 import io.rampipe.testkit.Await;
 import io.rampipe.testkit.Command;
 import io.rampipe.testkit.NeedsMounts;
@@ -332,11 +333,11 @@ class RefusalsTest {
 
     @Test
     void suffixes() {
-        assertTrue(Eligibility.belongTogether("a.db", "a.db-wal"));
-        assertTrue(Eligibility.belongTogether("a.db-wal", "a.db"));
-        assertTrue(Eligibility.belongTogether("a", "ab"));
-        assertTrue(!Eligibility.belongTogether("ab", "a"));
-        assertTrue(!Eligibility.belongTogether("a", "a"));
-        assertTrue(!Eligibility.belongTogether("a", "b"));
+        assertTrue(SingleFile.belongTogether("a.db", "a.db-wal"));
+        assertTrue(SingleFile.belongTogether("a.db-wal", "a.db"));
+        assertTrue(SingleFile.belongTogether("a", "ab"));
+        assertTrue(!SingleFile.belongTogether("ab", "a"));
+        assertTrue(!SingleFile.belongTogether("a", "a"));
+        assertTrue(!SingleFile.belongTogether("a", "b"));
     }
 }

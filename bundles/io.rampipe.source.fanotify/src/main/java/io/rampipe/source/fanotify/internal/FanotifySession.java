@@ -48,9 +48,6 @@ final class FanotifySession implements EventSource.Session {
                     | Fanotify.ONDIR;
     private static final long MOVES = Fanotify.MOVED_FROM | Fanotify.MOVED_TO;
 
-    /** Pins that other daemons of us left are recognised by their mount's source. */
-    private static final String PIN_SOURCE = "rampipe:";
-
     private final LongSupplier clock;
     private final Logger log;
     private final boolean sampling;
@@ -682,7 +679,7 @@ final class FanotifySession implements EventSource.Session {
                                                             "find the mount of",
                                                             root,
                                                             Errno.ENOENT));
-                    if (!mount.source().raw().startsWith(PIN_SOURCE)) {
+                    if (mount.pin().isEmpty()) {
                         return new Root(path, StatFs.of(fd).id(), mount.device(), id);
                     }
                     int parent = mount.parent();

@@ -70,6 +70,20 @@ record Attributes(
                 || name.equals("system.posix_acl_default");
     }
 
+    /** The same with another modify time. */
+    Attributes modified(long seconds, int nanos) {
+        return new Attributes(
+                uid,
+                gid,
+                permissions,
+                accessSeconds,
+                accessNanos,
+                seconds,
+                nanos,
+                keepsUser,
+                xattrs);
+    }
+
     /** Whether a file with those attributes has these already; the access time does not count. */
     boolean sameAs(Attributes other, boolean symlink) {
         return uid == other.uid

@@ -22,6 +22,9 @@ import java.util.Optional;
  * docs/redo-log.md} has the format. Any thread.
  */
 final class ConflictList {
+    /** The one of this daemon: lists are rewritten by one thread at a time. */
+    static final ConflictList ALL = new ConflictList();
+
     static final FilePath FILE = FilePath.of("conflicts");
 
     /** The path of an entry that is about the target as a whole. */

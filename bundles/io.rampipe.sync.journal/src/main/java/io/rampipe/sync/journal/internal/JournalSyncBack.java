@@ -60,7 +60,7 @@ public final class JournalSyncBack implements SyncBack {
     private final boolean fineKernel;
     private final long[] key = BlockHash.key();
     private final Map<String, State> states = new ConcurrentHashMap<>();
-    private final ConflictList conflicts = new ConflictList();
+    private final ConflictList conflicts = ConflictList.ALL;
 
     /** Of one pin. Guarded by its lock. */
     private static final class State {
@@ -148,7 +148,7 @@ public final class JournalSyncBack implements SyncBack {
     /** While the programs that write are held for a moment. */
     private Result held(Pin pin, State state, UpperLayer upper, Capture capture, Sync.Hold hold)
             throws IOException {
-        MappedFiles mapped = MappedFiles.of(pin.id());
+        MappedFiles mapped = MappedFiles.of(pin);
         state.writers.look(pin.id(), mapped.processes());
         return run(pin, state, upper, capture, mapped.inodes(), hold);
     }
@@ -174,7 +174,7 @@ public final class JournalSyncBack implements SyncBack {
                 return Result.NOT_AT_REST;
             }
         }
-        Set<Long> mapped = MappedFiles.of(pin.id()).inodes();
+        Set<Long> mapped = MappedFiles.of(pin).inodes();
         if (!upper.digest().sameAs(now)) {
             return Result.NOT_AT_REST;
         }
@@ -192,7 +192,7 @@ public final class JournalSyncBack implements SyncBack {
         long moment = System.currentTimeMillis();
         state.wasMapped = !mapped.isEmpty();
         Result result = run(pin, upper, state.memory, capture, null, mapped, true, hold);
-        Set<Long> mappedSince = MappedFiles.of(pin.id()).inodes();
+        Set<Long> mappedSince = MappedFiles.of(pin).inodes();
         if (!mapped.containsAll(mappedSince)) {
             // Times were believed that may have said nothing.
             state.memory.forgetAll();
@@ -364,7 +364,7 @@ public final class JournalSyncBack implements SyncBack {
             Digest digest = upper.digest();
             boolean told =
                     digest.newest() < clean.settled()
-                            && MappedFiles.of(pin.id()).inodes().isEmpty()
+                            && MappedFiles.of(pin).inodes().isEmpty()
                             && !staging.hasLog();
             return told ? Optional.of(digest.text()) : Optional.empty();
         } catch (MovingException e) {

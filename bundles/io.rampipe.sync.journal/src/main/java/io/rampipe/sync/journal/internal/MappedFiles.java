@@ -1,5 +1,8 @@
 package io.rampipe.sync.journal.internal;
 
+import io.rampipe.api.Pin;
+import io.rampipe.linux.At;
+import io.rampipe.linux.Fd;
 import io.rampipe.linux.MountInfo;
 import io.rampipe.linux.Stat;
 import java.io.IOException;
@@ -21,13 +24,20 @@ record MappedFiles(Set<Long> inodes, Set<Integer> processes) {
     /**
      * Inode numbers of the files mapped through the overlay of this pin, as {@code
      * proc_pid_maps(5)} shows them: the overlay's own, which are those of the lower or of the upper
-     * file. And who has mapped them.
+     * file; before Linux 6.8 the upper file itself (there a mapping is of the real file, {@code
+     * fs/overlayfs/file.c}, and {@code fs/proc/task_mmu.c} shows that). And who has mapped them; of
+     * older kernels, those too who have mapped files of other pins in the same pool.
      */
-    static MappedFiles of(String pin) throws IOException {
+    static MappedFiles of(Pin pin) throws IOException {
         Set<String> devices = new HashSet<>();
         for (MountInfo m : MountInfo.all()) {
-            if (m.source().raw().equals("rampipe:" + pin)) {
+            if (m.source().raw().equals("rampipe:" + pin.id())) {
                 devices.add(device(m.device()));
+            }
+        }
+        if (!devices.isEmpty()) {
+            try (Fd upper = At.open(pin.path(Pin.UPPER), At.O_PATH | At.O_DIRECTORY)) {
+                devices.add(device(Stat.of(upper).device()));
             }
         }
         Set<Long> inodes = new HashSet<>();

@@ -16,9 +16,6 @@ import java.util.TreeSet;
 
 /** Finishes or drops what earlier daemons have left on disks. One thread, once. */
 final class Recovery {
-    /** Of the mount of a pin, before its id; see {@link Pin}. */
-    private static final String SOURCE = "rampipe:";
-
     private final Collection<Pin> live;
     private final Steps steps;
     private final ConflictList conflicts;
@@ -89,9 +86,7 @@ final class Recovery {
     private Set<String> mounted() throws IOException {
         Set<String> ids = new HashSet<>();
         for (MountInfo m : MountInfo.all()) {
-            if (m.source().raw().startsWith(SOURCE)) {
-                ids.add(m.source().raw().substring(SOURCE.length()));
-            }
+            m.pin().ifPresent(ids::add);
         }
         live.forEach(p -> ids.remove(p.id()));
         return ids;

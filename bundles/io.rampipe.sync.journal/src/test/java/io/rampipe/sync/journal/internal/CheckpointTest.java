@@ -190,11 +190,13 @@ class CheckpointTest {
         try (SyncBack.Last last = sync(Steps.NONE).begin(pin)) {
             tree.uncover();
             reader = new ProcessBuilder("cat", tree.path("small").toString()).start();
-            long pid = reader.pid();
-            // It waits in open(2), before it has the file.
+            // It waits in open(2), before it has the file: the lease is ours.
+            String own = " " + ProcessHandle.current().pid() + " ";
             Await.until(
                     Duration.ofSeconds(10),
-                    () -> Files.readString(Path.of("/proc/" + pid + "/wchan")).contains("lease"),
+                    () ->
+                            Files.readAllLines(Path.of("/proc/locks")).stream()
+                                    .anyMatch(l -> l.contains("BREAKING") && l.contains(own)),
                     () -> "nobody waits for the lease");
             assertTrue(last.finish().consistent());
             assertTrue(reader.isAlive());

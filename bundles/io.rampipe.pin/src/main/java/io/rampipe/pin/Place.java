@@ -1,4 +1,4 @@
-package io.rampipe.pin.overlayfs.internal;
+package io.rampipe.pin;
 
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Refusal.Cause;
@@ -21,11 +21,11 @@ import java.io.IOException;
  * @param stat of the target
  * @param mount that it is on
  */
-record Place(Target target, Fd parent, FilePath name, Fd self, Stat stat, MountInfo mount)
+public record Place(Target target, Fd parent, FilePath name, Fd self, Stat stat, MountInfo mount)
         implements AutoCloseable {
 
     /** Opens a target as it is named: absolute, through no link, of the right kind. */
-    static Place open(Target target) throws IOException {
+    public static Place open(Target target) throws IOException {
         FilePath path = target.path();
         if (!path.isAbsolute() || path.name().isEmpty()) {
             throw new RefusedException(
@@ -90,7 +90,7 @@ record Place(Target target, Fd parent, FilePath name, Fd self, Stat stat, MountI
         if ((stat.attributes() & Stat.MOUNT_ROOT) != 0) {
             throw new RefusedException(
                     Cause.MOUNT_POINT,
-                    mount.source().raw().startsWith("rampipe:")
+                    mount.pin().isPresent()
                             ? path + " is pinned"
                             : path + " is a mount point (" + mount.type() + ")");
         }
@@ -98,11 +98,11 @@ record Place(Target target, Fd parent, FilePath name, Fd self, Stat stat, MountI
     }
 
     /** Where the target is in its file system, as {@link MountInfo#root} counts. */
-    FilePath inFileSystem() {
+    public FilePath inFileSystem() {
         return below(mount.root(), mount.path().relativize(target.path()));
     }
 
-    static FilePath below(FilePath root, FilePath rest) {
+    public static FilePath below(FilePath root, FilePath rest) {
         return rest.isEmpty() ? root : root.resolve(rest);
     }
 

@@ -1,13 +1,12 @@
-package io.rampipe.engine.internal;
+package io.rampipe.api;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
-import io.rampipe.api.FilePath;
 import java.util.List;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-class PatternsTest {
+class PathPatternsTest {
     @ParameterizedTest
     @CsvSource({
         "*.iso, /home/u/a.iso, true",
@@ -23,6 +22,6 @@ class PatternsTest {
         "grün, /x/grün, true",
     })
     void aPatternMatchesWhatItNamesAndAllBelow(String pattern, String path, boolean expected) {
-        assertEquals(expected, new Patterns(List.of(pattern)).matches(FilePath.of(path)));
+        assertEquals(expected, new PathPatterns(List.of(pattern)).matches(FilePath.of(path)));
     }
 }

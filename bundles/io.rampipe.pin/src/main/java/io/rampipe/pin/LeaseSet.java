@@ -1,4 +1,4 @@
-package io.rampipe.pin.overlayfs.internal;
+package io.rampipe.pin;
 
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Refusal.Cause;
@@ -18,13 +18,13 @@ import java.util.List;
  * Write leases on the files concerned: proof that nobody has them open, and a stop to whoever would
  * open them on disk while the pin is being made. Held for as short as can be, since openers wait.
  */
-final class LeaseSet implements AutoCloseable {
+public final class LeaseSet implements AutoCloseable {
     private final FilePath target;
     private final List<Held> all = new ArrayList<>();
 
     private record Held(Fd fd, FilePath path, Stat stat) {}
 
-    LeaseSet(FilePath target) {
+    public LeaseSet(FilePath target) {
         this.target = target;
     }
 
@@ -34,7 +34,7 @@ final class LeaseSet implements AutoCloseable {
      * @param seen what the walk found there
      * @return the file, open for reading until this is closed
      */
-    Fd take(Fd dir, FilePath name, FilePath path, Stat seen) throws IOException {
+    public Fd take(Fd dir, FilePath name, FilePath path, Stat seen) throws IOException {
         Fd fd = open(dir, name, path, seen);
         try {
             Leases.takeWrite(fd);
@@ -77,7 +77,7 @@ final class LeaseSet implements AutoCloseable {
     }
 
     /** The first file that somebody waits for, in whatever way; null if there is none. */
-    FilePath wanted() throws LinuxException {
+    public FilePath wanted() throws LinuxException {
         for (Held held : all) {
             if (Leases.state(held.fd) != Leases.State.HELD) {
                 return held.path;
@@ -91,7 +91,7 @@ final class LeaseSet implements AutoCloseable {
      * comes through the overlay waits as well, but as a reader: overlayfs opens what is below for
      * reading only, even to copy it up. So a waiting writer always comes past the overlay.
      */
-    FilePath wantedForWriting() throws LinuxException {
+    public FilePath wantedForWriting() throws LinuxException {
         for (Held held : all) {
             if (Leases.state(held.fd) == Leases.State.WRITER_WAITS) {
                 return held.path;
@@ -101,7 +101,7 @@ final class LeaseSet implements AutoCloseable {
     }
 
     /** The first file that is not as it was when its lease was taken; null if there is none. */
-    FilePath changed() throws LinuxException {
+    public FilePath changed() throws LinuxException {
         for (Held held : all) {
             Stat now = Stat.of(held.fd);
             if (!now.unchangedSince(held.stat) || now.links() != held.stat.links()) {
@@ -136,10 +136,18 @@ final class LeaseSet implements AutoCloseable {
         return Place.below(target, path);
     }
 
-    /** Lets all openers go on. Idempotent. */
+    /**
+     * Lets all openers go on. Idempotent. A lease outlives its descriptor where something in the
+     * kernel, such as a loop device, has the same open file.
+     */
     @Override
     public void close() {
         for (Held held : all) {
+            try {
+                Leases.release(held.fd);
+            } catch (LinuxException e) {
+                // It goes with the descriptor.
+            }
             held.fd.close();
         }
         all.clear();

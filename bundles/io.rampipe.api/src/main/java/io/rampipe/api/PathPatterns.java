@@ -1,6 +1,5 @@
-package io.rampipe.engine.internal;
+package io.rampipe.api;
 
-import io.rampipe.api.FilePath;
 import java.util.List;
 import java.util.regex.Pattern;
 
@@ -9,20 +8,21 @@ import java.util.regex.Pattern;
  * character but a slash. A pattern with a slash is matched against the whole path, one without
  * against each name on it; whatever is below a match matches too.
  */
-final class Patterns {
+public final class PathPatterns {
     private final List<Pattern> whole;
     private final List<Pattern> names;
 
-    Patterns(List<String> globs) {
-        whole = globs.stream().filter(g -> g.contains("/")).map(Patterns::compile).toList();
-        names = globs.stream().filter(g -> !g.contains("/")).map(Patterns::compile).toList();
+    public PathPatterns(List<String> globs) {
+        whole = globs.stream().filter(g -> g.contains("/")).map(PathPatterns::compile).toList();
+        names = globs.stream().filter(g -> !g.contains("/")).map(PathPatterns::compile).toList();
     }
 
-    boolean isEmpty() {
+    public boolean isEmpty() {
         return whole.isEmpty() && names.isEmpty();
     }
 
-    boolean matches(FilePath path) {
+    /** Whether a pattern matches it, or something that it is in. */
+    public boolean matches(FilePath path) {
         for (FilePath p = path; !p.isEmpty() && !p.raw().equals("/"); p = p.parent()) {
             String text = p.raw();
             String name = p.name().raw();

@@ -1,4 +1,4 @@
-package io.rampipe.pin.overlayfs.internal;
+package io.rampipe.pin;
 
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Refusal.Cause;
@@ -19,7 +19,7 @@ import java.util.Set;
  * covers it in one mount; the kernel repeats it in those that receive its propagation ({@code
  * mount_namespaces(7)}, shared subtrees). Whoever comes through any other would bypass the pin.
  */
-final class Exposure {
+public final class Exposure {
     private final List<MountNamespace> namespaces;
 
     private Exposure(List<MountNamespace> namespaces) {
@@ -27,14 +27,14 @@ final class Exposure {
     }
 
     /** As it is now. */
-    static Exposure now() throws IOException {
+    public static Exposure now() throws IOException {
         return new Exposure(MountNamespace.all());
     }
 
     /**
      * Refuses a target that has mounts in it, or that a mount over it would not cover everywhere.
      */
-    void check(Place place) throws IOException {
+    public void check(Place place) throws IOException {
         FilePath target = place.target().path();
         FilePath inside = place.inFileSystem();
         Set<Integer> groups = receivers(place.mount());
@@ -71,7 +71,7 @@ final class Exposure {
     }
 
     /** What could still be reached past a mount that is there now; empty if nothing. */
-    Optional<String> uncovered(Place place, String source) {
+    public Optional<String> uncovered(Place place, String source) {
         FilePath inside = place.inFileSystem();
         for (MountNamespace space : namespaces) {
             Set<Integer> covered = new HashSet<>();
@@ -95,7 +95,7 @@ final class Exposure {
      * Copies of a mount that stay when it is unmounted: bound elsewhere, or in a namespace made
      * since that receives no propagation.
      */
-    List<String> staying(MountInfo mount, Optional<FilePath> hidden) {
+    public List<String> staying(MountInfo mount, Optional<FilePath> hidden) {
         List<MountInfo> own = namespaces.get(0).mounts();
         MountInfo parent =
                 own.stream().filter(m -> m.id() == mount.parent()).findFirst().orElse(mount);
@@ -119,7 +119,7 @@ final class Exposure {
     }
 
     /** Ids of all mounts with that source, in all namespaces. */
-    Set<Long> ids(FilePath source) {
+    public Set<Long> ids(FilePath source) {
         Set<Long> ids = new HashSet<>();
         for (MountNamespace space : namespaces) {
             for (MountInfo m : space.mounts()) {

@@ -1,4 +1,4 @@
-package io.rampipe.pin.overlayfs.internal;
+package io.rampipe.pin;
 
 import io.rampipe.api.FilePath;
 import io.rampipe.linux.Fd;
@@ -13,13 +13,13 @@ import java.util.HashMap;
 import java.util.Map;
 
 /** Files that the kernel swaps to, from {@code /proc/swaps} ({@code proc_swaps(5)}). */
-final class SwapFiles {
+public final class SwapFiles {
     private static final Path TABLE = Path.of("/proc/swaps");
 
     private SwapFiles() {}
 
     /** Inode numbers and names of those on one device. */
-    static Map<Long, FilePath> on(long device) throws IOException {
+    public static Map<Long, FilePath> on(long device) throws IOException {
         Map<Long, FilePath> found = new HashMap<>();
         for (String line : lines()) {
             String[] fields = line.trim().split("\\s+");

@@ -1,4 +1,4 @@
-package io.rampipe.pin.overlayfs.internal;
+package io.rampipe.pin;
 
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Refusal.Cause;
@@ -10,8 +10,8 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.Set;
 
-/** Which file systems can be the lower layer. */
-final class FileSystems {
+/** Which file systems targets can be on. */
+public final class FileSystems {
     private static final Set<String> NETWORK =
             Set.of(
                     "9p",
@@ -39,20 +39,30 @@ final class FileSystems {
     private static final Set<String> CASE_BLIND =
             Set.of("exfat", "hfs", "hfsplus", "msdos", "ntfs", "vfat");
 
-    private static final String OWN = "rampipe:";
-
     private final boolean allowNetwork;
     private final boolean allowFuse;
+    private final boolean settable;
 
-    FileSystems(boolean allowNetwork, boolean allowFuse) {
+    /** What users have allowed by {@code pin.allow_network} and {@code pin.allow_fuse}. */
+    public FileSystems(boolean allowNetwork, boolean allowFuse) {
+        this(allowNetwork, allowFuse, true);
+    }
+
+    private FileSystems(boolean allowNetwork, boolean allowFuse, boolean settable) {
         this.allowNetwork = allowNetwork;
         this.allowFuse = allowFuse;
+        this.settable = settable;
+    }
+
+    /** Disks of this machine, whatever users have allowed. */
+    public static FileSystems disks() {
+        return new FileSystems(false, false, false);
     }
 
     /** Refuses a target on a mount that cannot or should not be a lower layer. */
-    void check(FilePath target, MountInfo mount) throws IOException {
+    public void check(FilePath target, MountInfo mount) throws IOException {
         String type = mount.type();
-        if (type.equals("overlay") && mount.source().raw().startsWith(OWN)) {
+        if (mount.pin().isPresent()) {
             throw new RefusedException(
                     Cause.MOUNT_POINT, target + " is inside " + mount.path() + ", which is pinned");
         }
@@ -67,7 +77,7 @@ final class FileSystems {
         if (CASE_BLIND.contains(type)) {
             throw new RefusedException(
                     Cause.UNSUPPORTED,
-                    target + " is on " + type + ", which overlayfs does not take as a lower layer");
+                    target + " is on " + type + ", where names that differ in case are one");
         }
         if (type.equals("fuse") || type.equals("fuseblk") || type.startsWith("fuse.")) {
             if (!allowFuse) {
@@ -92,11 +102,16 @@ final class FileSystems {
         }
     }
 
-    private static RefusedException refused(
-            FilePath target, String kind, String type, String remedy) {
+    private RefusedException refused(FilePath target, String kind, String type, String remedy) {
         return new RefusedException(
                 Cause.FILE_SYSTEM,
-                target + " is on " + kind + " file system (" + type + ")" + remedy);
+                target
+                        + " is on "
+                        + kind
+                        + " file system ("
+                        + type
+                        + ")"
+                        + (settable ? remedy : ""));
     }
 
     /** {@code proc_filesystems(5)}: what needs no block device is marked so. */

@@ -1,0 +1,111 @@
+package io.rampipe.pin.dmsnapshot.internal;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.rampipe.api.Pin;
+import io.rampipe.api.SyncBack.Result;
+import io.rampipe.testkit.lab.InLab;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Random;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/**
+ * Random operations on a file, pinned, checkpointed and unpinned in between, against what should be
+ * in it. {@code -Drampipe.churn.steps=N -Drampipe.churn.seed=N} for more, or the same again.
+ */
+@InLab(seconds = 900, memory = 2048, disk = 1024)
+class SnapshotChurnTest {
+    private static final int STEPS = Integer.getInteger("rampipe.churn.steps", 150);
+    private static final long SEED = Long.getLong("rampipe.churn.seed", 1);
+    private static final int GROWTH = 4 << 20;
+    private static final int LARGE = 10_000_000;
+    private static final int LAST = 12;
+
+    private Bench bench;
+
+    @BeforeEach
+    void open() throws Exception {
+        bench = new Bench(0, 4L * GROWTH);
+    }
+
+    @AfterEach
+    void close() throws Exception {
+        assertEquals(List.of(), bench.leftInKernel());
+        bench.close();
+    }
+
+    @ParameterizedTest
+    @ValueSource(
+            ints = {0, 1, 511, 4095, 4096, 4097, 1_000_000, 1_050_623, 33_554_433, 140_000_001})
+    void churn(int size) throws Exception {
+        long seed = SEED * 1_000_003 + size;
+        System.out.println("size " + size + ", seed " + seed);
+        Random random = new Random(seed);
+        Path file = bench.disk.resolve("file-" + size);
+        Model model = new Model(file, size, GROWTH, random);
+        List<String> last = new ArrayList<>();
+        Pin pin = null;
+        int steps = size > LARGE ? STEPS / 3 : STEPS;
+        try {
+            for (int i = 0; i < steps; i++) {
+                if (last.size() > LAST) {
+                    last.remove(0);
+                }
+                pin = turn(file, model, random, pin, last);
+            }
+            if (pin != null) {
+                bench.unpin(pin);
+                pin = null;
+            }
+            model.check();
+        } catch (IOException | AssertionError e) {
+            throw new AssertionError("seed " + seed + ", after " + last + ": " + e, e);
+        } finally {
+            if (pin != null) {
+                bench.strategy.unmount(pin);
+                bench.discard(pin);
+            }
+            Files.delete(file);
+        }
+    }
+
+    private Pin turn(Path file, Model model, Random random, Pin pin, List<String> last)
+            throws IOException {
+        int what = random.nextInt(30);
+        if (pin == null && what < 12) {
+            last.add("pin");
+            Pin made = bench.pin(file);
+            model.check();
+            return made;
+        }
+        if (pin != null && what < 3) {
+            last.add("checkpoint");
+            if (random.nextInt(4) == 0) {
+                last.add("(by a new daemon)");
+                bench.sync = bench.syncBack();
+            }
+            Result result = bench.checkpoint(pin);
+            assertTrue(result.consistent(), result.why());
+            model.checkDisk();
+        } else if (pin != null && what == 3) {
+            last.add("unpin");
+            bench.unpin(pin);
+            model.check();
+            return null;
+        } else {
+            last.add(model.step());
+            if (what == 29) {
+                model.check();
+            }
+        }
+        return pin;
+    }
+}

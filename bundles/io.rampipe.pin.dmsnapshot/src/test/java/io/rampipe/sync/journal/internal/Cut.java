@@ -1,0 +1,25 @@
+package io.rampipe.sync.journal.internal;
+
+import io.rampipe.api.SyncBack;
+import java.util.concurrent.atomic.AtomicInteger;
+
+/** A syncback that ends this process before one of the calls that change the disk. */
+public final class Cut {
+    private Cut() {}
+
+    /**
+     * @param step number of the call, from 1
+     */
+    public static SyncBack at(int step) {
+        AtomicInteger count = new AtomicInteger();
+        return new SnapshotSyncBack(
+                what -> {
+                    if (count.incrementAndGet() == step) {
+                        System.out.println("cut before: " + what);
+                        System.out.flush();
+                        Runtime.getRuntime().halt(9);
+                    }
+                },
+                line -> System.out.println(line));
+    }
+}
