@@ -50,6 +50,7 @@ final class Daemon implements AutoCloseable {
 
     private final Path base;
     private final Map<String, String> settings = new TreeMap<>();
+    private List<String> through = List.of();
     private Process process;
 
     /**
@@ -68,6 +69,12 @@ final class Daemon implements AutoCloseable {
         return this;
     }
 
+    /** Starts it by a program that is given the daemon's command line. */
+    Daemon through(String... program) {
+        through = List.of(program);
+        return this;
+    }
+
     /** Writes rampipe.cfg, moved into place. */
     void configure() throws IOException {
         StringBuilder text = new StringBuilder();
@@ -79,12 +86,15 @@ final class Daemon implements AutoCloseable {
 
     Daemon start() throws Exception {
         configure();
+        List<String> command = new ArrayList<>(through);
+        command.addAll(
+                List.of(
+                        HOME.resolve("bin/rampiped").toString(),
+                        "--conf=" + base.resolve("conf"),
+                        "--runtime=" + base.resolve("run"),
+                        "--state=" + base.resolve("state")));
         process =
-                new ProcessBuilder(
-                                HOME.resolve("bin/rampiped").toString(),
-                                "--conf=" + base.resolve("conf"),
-                                "--runtime=" + base.resolve("run"),
-                                "--state=" + base.resolve("state"))
+                new ProcessBuilder(command)
                         .redirectErrorStream(true)
                         .redirectInput(new File("/dev/null"))
                         .redirectOutput(ProcessBuilder.Redirect.appendTo(log().toFile()))

@@ -59,6 +59,7 @@ public final class Engine implements RamPipe {
     private final Strategies<RateEstimator> estimators = new Strategies<>("rate");
     private final Strategies<PinStrategy> strategies = new Strategies<>("pin");
     private final Strategies<SyncBack> syncs = new Strategies<>("sync");
+    private final SourceChoice sourceChoice;
     private final ThinPool pool;
     private final Keeper keeper;
     private final Chooser chooser;
@@ -85,6 +86,8 @@ public final class Engine implements RamPipe {
         this.log = log;
         this.version = context.getBundle().getVersion().toString();
         this.exit = ExitStatus.install(context);
+        this.sourceChoice =
+                new SourceChoice(sources::all, sources::nameOf, line -> log.info("%s", line));
         settings = resolved(Settings.of(config, Memory.total()));
         String runtime =
                 Optional.ofNullable(context.getProperty("rampipe.runtime")).orElse(DEFAULT_RUNTIME);
@@ -102,6 +105,7 @@ public final class Engine implements RamPipe {
                         this::estimator,
                         keeper::pins,
                         chooser::publish,
+                        sourceChoice::failed,
                         this::watching);
         keeper.connect(sense, syncer::wake);
         keeper.load();
@@ -194,7 +198,7 @@ public final class Engine implements RamPipe {
         if (!s.source().equals("auto")) {
             return sources.get(s.source()).orElse(null);
         }
-        return sources.all().stream().filter(x -> x.unusable().isEmpty()).findFirst().orElse(null);
+        return sourceChoice.get().orElse(null);
     }
 
     private RateEstimator estimator() {

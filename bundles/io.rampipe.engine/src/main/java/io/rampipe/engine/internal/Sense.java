@@ -17,6 +17,7 @@ import java.util.concurrent.FutureTask;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.locks.LockSupport;
+import java.util.function.BiConsumer;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 
@@ -38,6 +39,7 @@ final class Sense implements Runnable, AccessListener {
     private final Supplier<RateEstimator> wantedEstimator;
     private final Supplier<List<LivePin>> pins;
     private final Consumer<List<Hot>> publish;
+    private final BiConsumer<EventSource, Exception> failed;
     private final Consumer<String> problem;
 
     private final Queue<FutureTask<?>> tasks = new ConcurrentLinkedQueue<>();
@@ -70,12 +72,14 @@ final class Sense implements Runnable, AccessListener {
             Supplier<RateEstimator> estimator,
             Supplier<List<LivePin>> pins,
             Consumer<List<Hot>> publish,
+            BiConsumer<EventSource, Exception> failed,
             Consumer<String> problem) {
         this.settings = settings;
         this.wantedSource = source;
         this.wantedEstimator = estimator;
         this.pins = pins;
         this.publish = publish;
+        this.failed = failed;
         this.problem = problem;
     }
 
@@ -350,17 +354,35 @@ final class Sense implements Runnable, AccessListener {
             closeSession();
             source = next;
             if (next != null) {
-                EventSource.Session fresh = next.open();
+                EventSource.Session fresh = open(next);
                 session = fresh;
                 watch(wanted);
                 for (LivePin pin : pins.get()) {
                     if (pin.state() != LivePin.State.ORPHANED) {
-                        fresh.pinned(pin.record(), pin.key());
+                        watch(fresh, pin);
                     }
                 }
             }
         } else if (newDirectories && session != null) {
             watch(wanted);
+        }
+    }
+
+    private EventSource.Session open(EventSource next) throws IOException {
+        try {
+            return next.open();
+        } catch (IOException | RuntimeException e) {
+            failed.accept(next, e);
+            throw e;
+        }
+    }
+
+    /** One that cannot be watched must not keep the others from it. */
+    private void watch(EventSource.Session fresh, LivePin pin) {
+        try {
+            fresh.pinned(pin.record(), pin.key());
+        } catch (IOException e) {
+            problem.accept("the pinned " + pin + " will seem cold: " + e.getMessage());
         }
     }
 

@@ -80,6 +80,7 @@ class KeeperTest {
                         () -> null,
                         keeper::pins,
                         hot -> {},
+                        (source, why) -> {},
                         problem -> {});
         keeper.connect(sense, () -> {});
         sense.start();
