@@ -21,8 +21,10 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.HashSet;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -71,6 +73,10 @@ public final class Engine implements RamPipe {
     /** Held until the disks that new settings or a new syncback bring in have been recovered. */
     private final Object recovering = new Object();
 
+    /** Estimators that did what no estimator may do, and what. */
+    private final Map<RateEstimator, String> setAside =
+            Collections.synchronizedMap(new IdentityHashMap<>());
+
     private volatile Settings settings;
     private volatile String watchProblem = "";
     private volatile String sourceProblem = "";
@@ -105,8 +111,7 @@ public final class Engine implements RamPipe {
                         this::estimator,
                         keeper::pins,
                         chooser::publish,
-                        sourceChoice::failed,
-                        this::watching);
+                        failures());
         keeper.connect(sense, syncer::wake);
         keeper.load();
         begin();
@@ -182,6 +187,29 @@ public final class Engine implements RamPipe {
         return settings;
     }
 
+    private Sense.Failures failures() {
+        return new Sense.Failures() {
+            @Override
+            public void source(EventSource source, Exception why) {
+                sourceChoice.failed(source, why);
+            }
+
+            @Override
+            public void estimator(RateEstimator estimator, String why) {
+                log.error(
+                        "rate estimator '%s' is set aside: %s; what is pinned stays, and nothing is"
+                                + " chosen until its bundle is updated, or another is named in rate.use",
+                        estimators.nameOf(estimator), why);
+                setAside.put(estimator, why);
+            }
+
+            @Override
+            public void problem(String what) {
+                watching(what);
+            }
+        };
+    }
+
     private void watching(String problem) {
         if (!problem.equals(sourceProblem)) {
             log.warn("%s", problem);
@@ -202,7 +230,7 @@ public final class Engine implements RamPipe {
     }
 
     private RateEstimator estimator() {
-        return estimators.get(settings.rate()).orElse(null);
+        return estimators.get(settings.rate()).filter(e -> !setAside.containsKey(e)).orElse(null);
     }
 
     private void changed() {
@@ -246,6 +274,7 @@ public final class Engine implements RamPipe {
 
     void removeEstimator(RateEstimator estimator) {
         estimators.remove(estimator);
+        setAside.remove(estimator);
         changed();
     }
 
@@ -661,7 +690,16 @@ public final class Engine implements RamPipe {
         }
         if (!s.directories().isEmpty()) {
             if (estimator() == null) {
-                problems.add("rate estimator '" + s.rate() + "' is not there: nothing is chosen");
+                problems.add(
+                        "rate estimator '"
+                                + s.rate()
+                                + "' "
+                                + estimators
+                                        .get(s.rate())
+                                        .map(setAside::get)
+                                        .map(why -> "was set aside: " + why)
+                                        .orElse("is not there")
+                                + ": nothing is chosen");
             }
             if (source() == null) {
                 problems.add(
@@ -751,7 +789,8 @@ public final class Engine implements RamPipe {
                         x -> x == source,
                         n -> 0,
                         x -> x.unusable().orElse(x == source ? sense.mode() : "")));
-        all.addAll(estimators.status(x -> x == estimator, n -> 0, x -> ""));
+        all.addAll(
+                estimators.status(x -> x == estimator, n -> 0, x -> setAside.getOrDefault(x, "")));
         all.addAll(
                 strategies.status(
                         x -> order.contains(strategies.nameOf(x)),

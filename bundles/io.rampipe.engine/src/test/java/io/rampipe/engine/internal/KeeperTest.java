@@ -80,8 +80,7 @@ class KeeperTest {
                         () -> null,
                         keeper::pins,
                         hot -> {},
-                        (source, why) -> {},
-                        problem -> {});
+                        SenseTest.IGNORE);
         keeper.connect(sense, () -> {});
         sense.start();
     }
