@@ -23,7 +23,7 @@ import java.util.concurrent.TimeUnit;
  * client that ships.
  */
 final class Daemon implements AutoCloseable {
-    private static final Path HOME =
+    static final Path HOME =
             Path.of(System.getProperty("rampipe.distribution", "../distribution/target/rampipe"))
                     .toAbsolutePath()
                     .normalize();
@@ -85,6 +85,11 @@ final class Daemon implements AutoCloseable {
     }
 
     Daemon start() throws Exception {
+        return startAs("watching|idle");
+    }
+
+    /** Starts it, and waits for a state that matches. */
+    Daemon startAs(String state) throws Exception {
         configure();
         List<String> command = new ArrayList<>(through);
         command.addAll(
@@ -108,7 +113,7 @@ final class Daemon implements AutoCloseable {
                     }
                     Outcome status = command("status", "--json");
                     return status.status == 0
-                            && status.json().get("state").getAsString().matches("watching|idle");
+                            && status.json().get("state").getAsString().matches(state);
                 },
                 () -> "the daemon does not answer:\n" + logText());
         return this;
