@@ -97,6 +97,7 @@ final class InotifySession implements EventSource.Session {
     private final Deque<Todo> todo = new ArrayDeque<>();
     private final List<Found> announced = new ArrayList<>();
 
+    private boolean anyIgnored;
     private int generation;
     private boolean sweeping;
     private long scanStarted;
@@ -359,6 +360,7 @@ final class InotifySession implements EventSource.Session {
     @Override
     public void ignore(long directory) {
         nodes.all(n -> n.identity() == directory).forEach(n -> n.ignored = true);
+        anyIgnored = true;
     }
 
     // ---- finding directories
@@ -739,7 +741,10 @@ final class InotifySession implements EventSource.Session {
      * it has its new place; if not, neither it nor what is below it is any of our business.
      */
     private void moved(Node node) {
-        nodes.all(n -> n.ignored).forEach(n -> n.ignored = false);
+        if (anyIgnored) {
+            nodes.all(n -> n.ignored).forEach(n -> n.ignored = false);
+            anyIgnored = false;
+        }
         boolean here = false;
         try (Fd dir = openAsKnown(node)) {
             here = dir != null;
