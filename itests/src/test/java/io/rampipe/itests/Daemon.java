@@ -23,7 +23,7 @@ import java.util.concurrent.TimeUnit;
  * client that ships.
  */
 final class Daemon implements AutoCloseable {
-    private static final Path HOME =
+    static final Path HOME =
             Path.of(System.getProperty("rampipe.distribution", "../distribution/target/rampipe"))
                     .toAbsolutePath()
                     .normalize();
@@ -50,6 +50,7 @@ final class Daemon implements AutoCloseable {
 
     private final Path base;
     private final Map<String, String> settings = new TreeMap<>();
+    private List<String> through = List.of();
     private Process process;
 
     /**
@@ -68,6 +69,12 @@ final class Daemon implements AutoCloseable {
         return this;
     }
 
+    /** Starts it by a program that is given the daemon's command line. */
+    Daemon through(String... program) {
+        through = List.of(program);
+        return this;
+    }
+
     /** Writes rampipe.cfg, moved into place. */
     void configure() throws IOException {
         StringBuilder text = new StringBuilder();
@@ -83,18 +90,26 @@ final class Daemon implements AutoCloseable {
     }
 
     Daemon start() throws Exception {
+        return startAs("watching|idle");
+    }
+
+    /** Starts it, and waits for a state that matches. */
+    Daemon startAs(String state) throws Exception {
         configure();
-        return startAgain("watching|idle");
+        return startAgain(state);
     }
 
     /** With rampipe.cfg as it is, until it is in that state. */
     Daemon startAgain(String state) throws Exception {
+        List<String> command = new ArrayList<>(through);
+        command.addAll(
+                List.of(
+                        HOME.resolve("bin/rampiped").toString(),
+                        "--conf=" + base.resolve("conf"),
+                        "--runtime=" + base.resolve("run"),
+                        "--state=" + base.resolve("state")));
         process =
-                new ProcessBuilder(
-                                HOME.resolve("bin/rampiped").toString(),
-                                "--conf=" + base.resolve("conf"),
-                                "--runtime=" + base.resolve("run"),
-                                "--state=" + base.resolve("state"))
+                new ProcessBuilder(command)
                         .redirectErrorStream(true)
                         .redirectInput(new File("/dev/null"))
                         .redirectOutput(ProcessBuilder.Redirect.appendTo(log().toFile()))

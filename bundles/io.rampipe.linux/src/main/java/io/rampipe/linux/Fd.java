@@ -37,6 +37,14 @@ public final class Fd implements AutoCloseable {
         return new Fd(result, subject);
     }
 
+    /** The result of a call that returns a number, and failed if it is negative. */
+    static int checkNumber(int result, String call, Object subject) throws LinuxException {
+        if (result < 0) {
+            throw LinuxException.last(call, subject);
+        }
+        return result;
+    }
+
     /** The number, valid until this is closed. */
     public int number() {
         int n = number.get();

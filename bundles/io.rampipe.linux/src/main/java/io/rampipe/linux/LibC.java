@@ -122,6 +122,12 @@ final class LibC {
 
     static native int fanotify_mark(int group, int flags, long mask, int dir, byte[] path);
 
+    static native int inotify_init1(int flags);
+
+    static native int inotify_add_watch(int fd, byte[] path, int mask);
+
+    static native int inotify_rm_watch(int fd, int watch);
+
     static native long ptrace(long request, int thread, long address, long data);
 
     static native int wait4(int pid, Pointer status, int options, Pointer usage);

@@ -23,8 +23,10 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.Comparator;
 import java.util.HashSet;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -67,6 +69,7 @@ public final class Engine implements RamPipe {
     private final Strategies<RateEstimator> estimators = new Strategies<>("rate");
     private final Strategies<PinStrategy> strategies = new Strategies<>("pin");
     private final Strategies<SyncBack> syncs = new Strategies<>("sync");
+    private final SourceChoice sourceChoice;
     private final ThinPool pool;
     private final Keeper keeper;
     private final Chooser chooser;
@@ -77,6 +80,10 @@ public final class Engine implements RamPipe {
 
     /** Held until the disks that new settings or a new syncback bring in have been recovered. */
     private final Object recovering = new Object();
+
+    /** Estimators that did what no estimator may do, and what. */
+    private final Map<RateEstimator, String> setAside =
+            Collections.synchronizedMap(new IdentityHashMap<>());
 
     private volatile Settings settings;
     private volatile String watchProblem = "";
@@ -94,6 +101,8 @@ public final class Engine implements RamPipe {
         this.context = context;
         this.version = context.getBundle().getVersion().toString();
         this.exit = ExitStatus.install(context);
+        this.sourceChoice =
+                new SourceChoice(sources::all, sources::nameOf, line -> log.info("%s", line));
         settings = resolved(Settings.of(config, Memory.total()));
         String runtime =
                 Optional.ofNullable(context.getProperty("rampipe.runtime")).orElse(DEFAULT_RUNTIME);
@@ -111,7 +120,7 @@ public final class Engine implements RamPipe {
                         this::estimator,
                         keeper::pins,
                         chooser::publish,
-                        this::watching);
+                        failures());
         keeper.connect(sense, syncer::wake);
         keeper.load();
         begin();
@@ -187,6 +196,29 @@ public final class Engine implements RamPipe {
         return settings;
     }
 
+    private Sense.Failures failures() {
+        return new Sense.Failures() {
+            @Override
+            public void source(EventSource source, Exception why) {
+                sourceChoice.failed(source, why);
+            }
+
+            @Override
+            public void estimator(RateEstimator estimator, String why) {
+                log.error(
+                        "rate estimator '%s' is set aside: %s; what is pinned stays, and nothing is"
+                                + " chosen until its bundle is updated, or another is named in rate.use",
+                        estimators.nameOf(estimator), why);
+                setAside.put(estimator, why);
+            }
+
+            @Override
+            public void problem(String what) {
+                watching(what);
+            }
+        };
+    }
+
     private void watching(String problem) {
         if (!problem.equals(sourceProblem)) {
             log.warn("%s", problem);
@@ -203,11 +235,11 @@ public final class Engine implements RamPipe {
         if (!s.source().equals("auto")) {
             return sources.get(s.source()).orElse(null);
         }
-        return sources.all().stream().filter(x -> x.unusable().isEmpty()).findFirst().orElse(null);
+        return sourceChoice.get().orElse(null);
     }
 
     private RateEstimator estimator() {
-        return estimators.get(settings.rate()).orElse(null);
+        return estimators.get(settings.rate()).filter(e -> !setAside.containsKey(e)).orElse(null);
     }
 
     private void changed() {
@@ -251,6 +283,7 @@ public final class Engine implements RamPipe {
 
     void removeEstimator(RateEstimator estimator) {
         estimators.remove(estimator);
+        setAside.remove(estimator);
         changed();
     }
 
@@ -715,7 +748,16 @@ public final class Engine implements RamPipe {
         }
         if (!s.directories().isEmpty()) {
             if (estimator() == null) {
-                problems.add("rate estimator '" + s.rate() + "' is not there: nothing is chosen");
+                problems.add(
+                        "rate estimator '"
+                                + s.rate()
+                                + "' "
+                                + estimators
+                                        .get(s.rate())
+                                        .map(setAside::get)
+                                        .map(why -> "was set aside: " + why)
+                                        .orElse("is not there")
+                                + ": nothing is chosen");
             }
             if (source() == null) {
                 problems.add(
@@ -812,7 +854,12 @@ public final class Engine implements RamPipe {
                         n -> 0,
                         x -> x == source ? sense.mode() : "",
                         EventSource::unusable));
-        all.addAll(estimators.status(x -> x == estimator, n -> 0, x -> "", x -> Optional.empty()));
+        all.addAll(
+                estimators.status(
+                        x -> x == estimator,
+                        n -> 0,
+                        x -> "",
+                        x -> Optional.ofNullable(setAside.get(x))));
         all.addAll(
                 strategies.status(
                         x -> s.strategies().contains(strategies.nameOf(x)),

@@ -155,7 +155,9 @@ public @interface EngineConfig {
     String stop_timeout() default "60s";
 
     @AttributeDefinition(
-            description = "Event source to use: a name, or 'auto' for the first that works.")
+            description =
+                    "Event source to use: a name, or 'auto' for fanotify, or inotify where fanotify does not"
+                            + " work.")
     String source_use() default "auto";
 
     @AttributeDefinition(description = "Rate estimator to use: a name.")

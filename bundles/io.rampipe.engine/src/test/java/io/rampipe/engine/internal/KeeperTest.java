@@ -82,7 +82,7 @@ class KeeperTest {
                         () -> null,
                         keeper::pins,
                         hot -> {},
-                        problem -> {});
+                        SenseTest.IGNORE);
         keeper.connect(sense, () -> {});
         sense.start();
     }

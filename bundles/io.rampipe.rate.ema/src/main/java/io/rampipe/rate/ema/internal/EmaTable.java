@@ -19,11 +19,17 @@ final class EmaTable {
     private static final double FORGET_SHARE = 0.25;
     private static final double LOAD = 0.625;
 
+    /** Odd, so that its multiples are every slot once. */
+    private static final int SPREAD = 0x9e3779b1;
+
     /**
-     * Times are kept in 10 ms: 32 bits then reach over a year, and the decay within one unit is
-     * below any rate that matters.
+     * Times are kept in 10 ms: what has not been used for up to 16 months is told from what has
+     * just been, and the decay within one unit is below any rate that matters.
      */
     private static final long UNIT_NANOS = 10_000_000L;
+
+    /** A key may have been seeded a little later than the event that is counted now happened. */
+    private static final int LATER = -1_000_000;
 
     private final int maxKeys;
     private final long epoch;
@@ -95,7 +101,9 @@ final class EmaTable {
 
     private double decayed(int slot, int t) {
         int age = t - times[slot];
-        return age <= 0 ? rates[slot] : rates[slot] * Math.exp(-lambdaPerUnit * age);
+        return age <= 0 && age > LATER
+                ? rates[slot]
+                : rates[slot] * Math.exp(-lambdaPerUnit * Integer.toUnsignedLong(age));
     }
 
     private int unit(long now) {
@@ -172,7 +180,10 @@ final class EmaTable {
 
     private void drop(double limit, int t, boolean inclusive) {
         int atLeast = maxKeys - (int) (maxKeys * FORGET_SHARE);
-        for (int i = 0; i < keys.length; i++) {
+        int mask = keys.length - 1;
+        for (int k = 0; k < keys.length; k++) {
+            // All over the table: gaps at one end would make the other ever denser.
+            int i = k * SPREAD & mask;
             // A deletion may move a later key into this slot: look at it again.
             while (keys[i] != 0 && size > atLeast && colder(decayed(i, t), limit, inclusive)) {
                 delete(i);

@@ -10,6 +10,7 @@ import io.rampipe.linux.Fd;
 import io.rampipe.linux.FileHandle;
 import io.rampipe.linux.LinuxException;
 import java.util.Optional;
+import org.osgi.framework.Constants;
 import org.osgi.service.component.annotations.Activate;
 import org.osgi.service.component.annotations.Component;
 import org.osgi.service.component.annotations.Reference;
@@ -21,10 +22,18 @@ import org.osgi.service.metatype.annotations.Designate;
  * Watches whole file systems with {@code fanotify(7)}. Sessions are independent of each other and
  * of this component: whoever opens one closes it.
  */
-@Component(configurationPid = FanotifyConfig.PID, property = Names.NAME + "=" + FanotifySource.NAME)
+@Component(
+        configurationPid = FanotifyConfig.PID,
+        property = {
+            Names.NAME + "=" + FanotifySource.NAME,
+            Constants.SERVICE_RANKING + ":Integer=" + FanotifySource.RANKING
+        })
 @Designate(ocd = FanotifyConfig.class)
 public final class FanotifySource implements EventSource {
     static final String NAME = "fanotify";
+
+    /** Above inotify, and above what others install: it is used wherever it works. */
+    static final String RANKING = "100";
 
     private final FanotifyConfig config;
     private final Logger log;

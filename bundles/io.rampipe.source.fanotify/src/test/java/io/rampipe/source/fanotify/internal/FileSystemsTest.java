@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assumptions.abort;
 
 import io.rampipe.api.Access;
 import io.rampipe.api.FilePath;
+import io.rampipe.tck.Recorder;
 import io.rampipe.testkit.Command;
 import io.rampipe.testkit.NeedsMounts;
 import io.rampipe.testkit.ScratchDisk;

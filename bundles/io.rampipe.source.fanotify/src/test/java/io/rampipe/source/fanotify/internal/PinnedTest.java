@@ -11,6 +11,8 @@ import io.rampipe.api.Access;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
 import io.rampipe.api.Target;
+import io.rampipe.tck.Overlays;
+import io.rampipe.tck.Recorder;
 import io.rampipe.testkit.Command;
 import io.rampipe.testkit.NeedsMounts;
 import io.rampipe.testkit.ScratchDisk;

@@ -1,4 +1,4 @@
-package io.rampipe.source.fanotify.internal;
+package io.rampipe.tck;
 
 import io.rampipe.api.AccessListener;
 import io.rampipe.api.EventSource;
@@ -8,13 +8,13 @@ import java.util.concurrent.Callable;
 import java.util.concurrent.locks.LockSupport;
 
 /** Uses a session as the engine does: waits for events, then for the tick, then drains. */
-final class EngineLoop {
-    static final long TICK_NANOS = 50_000_000;
+public final class EngineLoop {
+    public static final long TICK_NANOS = 50_000_000;
 
     private EngineLoop() {}
 
     /** Until the condition holds; false if it did not within the limit. */
-    static boolean run(
+    public static boolean run(
             EventSource.Session session,
             AccessListener listener,
             Duration limit,

@@ -1,4 +1,4 @@
-package io.rampipe.source.fanotify.internal;
+package io.rampipe.tck;
 
 import io.rampipe.api.AccessEvent;
 import io.rampipe.api.AccessListener;
@@ -13,11 +13,11 @@ import java.util.function.Predicate;
 import org.osgi.service.log.Logger;
 
 /** Keeps all that a session hands over. */
-final class Recorder implements AccessListener {
-    static final Duration LIMIT = Duration.ofSeconds(20);
+public final class Recorder implements AccessListener {
+    public static final Duration LIMIT = Duration.ofSeconds(20);
 
     /** A logger that drops everything. */
-    static final Logger SILENT =
+    public static final Logger SILENT =
             (Logger)
                     java.lang.reflect.Proxy.newProxyInstance(
                             Recorder.class.getClassLoader(),
@@ -25,23 +25,23 @@ final class Recorder implements AccessListener {
                             (proxy, method, args) ->
                                     method.getReturnType() == boolean.class ? false : null);
 
-    record Event(
+    public record Event(
             long directory, long file, int kinds, double scale, AccessEvent.Location location) {
-        FilePath name() {
+        public FilePath name() {
             return location.name();
         }
 
-        Optional<FilePath> path() {
+        public Optional<FilePath> path() {
             return location.directory().map(d -> d.resolve(location.name()));
         }
 
-        boolean has(int kind) {
+        public boolean has(int kind) {
             return (kinds & kind) != 0;
         }
     }
 
-    final List<Event> events = new ArrayList<>();
-    int overflows;
+    public final List<Event> events = new ArrayList<>();
+    public int overflows;
 
     @Override
     public void access(AccessEvent e) {
@@ -54,7 +54,7 @@ final class Recorder implements AccessListener {
     }
 
     /** Drains until such an event has come, and returns it. */
-    Event until(EventSource.Session session, String what, Predicate<Event> wanted)
+    public Event until(EventSource.Session session, String what, Predicate<Event> wanted)
             throws Exception {
         Await.until(
                 LIMIT,
@@ -66,14 +66,14 @@ final class Recorder implements AccessListener {
         return events.stream().filter(wanted).reduce((a, b) -> b).orElseThrow();
     }
 
-    Event until(EventSource.Session session, int kind, String name) throws Exception {
+    public Event until(EventSource.Session session, int kind, String name) throws Exception {
         return until(
                 session,
                 "kind " + kind + " of " + name,
                 e -> e.has(kind) && e.name().equals(FilePath.of(name)));
     }
 
-    boolean saw(String name) {
+    public boolean saw(String name) {
         return events.stream().anyMatch(e -> e.name().equals(FilePath.of(name)));
     }
 }

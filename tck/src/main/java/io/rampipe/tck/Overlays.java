@@ -1,4 +1,4 @@
-package io.rampipe.source.fanotify.internal;
+package io.rampipe.tck;
 
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
@@ -13,22 +13,22 @@ import java.util.List;
 import java.util.Map;
 
 /** Overlays mounted by hand as a pin strategy would; gone when closed. */
-final class Overlays implements AutoCloseable {
+public final class Overlays implements AutoCloseable {
     /** Options of a pin's overlay. */
-    static final String EXPORTABLE = "index=on,nfs_export=on,redirect_dir=on";
+    public static final String EXPORTABLE = "index=on,nfs_export=on,redirect_dir=on";
 
     private final Path pool;
     private final List<Path> mounted = new ArrayList<>();
 
-    Overlays(Path pool) {
+    public Overlays(Path pool) {
         this.pool = pool;
     }
 
-    void mount(String id, Path target, String options) throws IOException {
+    public void mount(String id, Path target, String options) throws IOException {
         mount(id, target, target, options);
     }
 
-    void mount(String id, Path lower, Path target, String options) throws IOException {
+    public void mount(String id, Path lower, Path target, String options) throws IOException {
         Path upper = Files.createDirectories(pool.resolve(id + "/upper"));
         Path work = Files.createDirectories(pool.resolve(id + "/work"));
         Command.run(
@@ -43,16 +43,16 @@ final class Overlays implements AutoCloseable {
     }
 
     /** Fails if it is busy. */
-    void unmount(Path target) throws IOException {
+    public void unmount(Path target) throws IOException {
         Command.run("umount", target.toString());
         mounted.remove(target);
     }
 
-    Pin pin(String id, Path target) {
+    public Pin pin(String id, Path target) {
         return pin(id, Target.directory(FilePath.of(target.toString())), Map.of());
     }
 
-    Pin pin(String id, Target target, Map<String, String> attributes) {
+    public Pin pin(String id, Target target, Map<String, String> attributes) {
         return new Pin(
                 id,
                 target,

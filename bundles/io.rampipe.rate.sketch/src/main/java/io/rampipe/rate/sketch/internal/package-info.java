@@ -1,0 +1,2 @@
+/** Exponential moving averages in bounded memory. */
+package io.rampipe.rate.sketch.internal;

@@ -1,0 +1,2 @@
+/** A sliding window over the accesses of each file. */
+package io.rampipe.rate.window.internal;

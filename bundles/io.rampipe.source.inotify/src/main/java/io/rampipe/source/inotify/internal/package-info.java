@@ -1,0 +1,2 @@
+/** Watches directory by directory with inotify. */
+package io.rampipe.source.inotify.internal;

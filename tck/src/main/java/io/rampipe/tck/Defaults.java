@@ -1,0 +1,22 @@
+package io.rampipe.tck;
+
+import java.lang.reflect.Proxy;
+import java.util.Map;
+
+/** A component's configuration with its defaults, as Declarative Services would make it. */
+public final class Defaults {
+    private Defaults() {}
+
+    /**
+     * @param type the annotation type that the component's constructor takes
+     * @param others values by the names of the type's methods, where they are not the defaults
+     */
+    public static <C> C of(Class<C> type, Map<String, Object> others) {
+        return type.cast(
+                Proxy.newProxyInstance(
+                        type.getClassLoader(),
+                        new Class<?>[] {type},
+                        (proxy, method, args) ->
+                                others.getOrDefault(method.getName(), method.getDefaultValue())));
+    }
+}
