@@ -13,12 +13,15 @@ import io.rampipe.linux.Stat;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.concurrent.locks.LockSupport;
 
 /**
  * Write leases on the files concerned: proof that nobody has them open, and a stop to whoever would
  * open them on disk while the pin is being made. Held for as short as can be, since openers wait.
  */
 public final class LeaseSet implements AutoCloseable {
+    private static final long POLL_NANOS = 500_000;
+
     private final FilePath target;
     private final List<Held> all = new ArrayList<>();
 
@@ -50,6 +53,33 @@ public final class LeaseSet implements AutoCloseable {
         } catch (IOException e) {
             fd.close();
             throw e;
+        }
+    }
+
+    /**
+     * Takes one on a file that is open already, once nobody else has it open.
+     *
+     * @param fd stays the caller's
+     * @param patience nanoseconds to wait for that at most
+     * @return what the file is like from then on
+     */
+    public Stat hold(Fd fd, FilePath path, Stat seen, long patience) throws IOException {
+        long start = System.nanoTime();
+        while (true) {
+            try {
+                Leases.takeWrite(fd);
+                Stat stat = Stat.of(fd);
+                all.add(new Held(fd.duplicate(), path, stat));
+                return stat;
+            } catch (LinuxException e) {
+                if (!e.is(Errno.EAGAIN)) {
+                    throw unsupported(e);
+                }
+                if (System.nanoTime() - start > patience) {
+                    throw inUse(path, seen, e);
+                }
+                LockSupport.parkNanos(POLL_NANOS);
+            }
         }
     }
 

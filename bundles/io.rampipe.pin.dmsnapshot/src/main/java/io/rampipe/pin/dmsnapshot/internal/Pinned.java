@@ -89,18 +89,25 @@ final class Pinned {
     }
 
     /**
-     * Binds the file over another one. The kernel binds only what is mounted somewhere: so it is,
-     * where nobody but root comes, for as long as it takes.
+     * Mounts it where nobody but root comes. The kernel binds only what is mounted somewhere, so it
+     * is until it is bound.
      *
      * @param pool the pin's directory in the pool
-     * @param over O_PATH
      */
-    static void bind(Pin pin, Fd pool, Fd over, long flags) throws IOException {
+    static void attach(Pin pin, Fd pool, long flags) throws IOException {
         Store.unmount(pool, Labels.HIDDEN);
         try (Fd made = mount(pin, flags);
                 Fd point = directory(pool)) {
             Mounts.attach(made, point);
         }
+    }
+
+    /**
+     * Binds the file over another one, and takes away what {@link #attach} made.
+     *
+     * @param over O_PATH
+     */
+    static void bind(Fd pool, Fd over) throws IOException {
         try (Fd root = At.openDirectory(pool, Labels.HIDDEN);
                 Fd file = At.open(root, FILE, At.O_PATH | At.O_NOFOLLOW, 0)) {
             Mounts.mount(file.magicPath(), over.magicPath(), null, Mounts.MS_BIND, null);
@@ -128,7 +135,8 @@ final class Pinned {
             if (!Stat.of(over).isRegular()) {
                 throw new IOException(pin.target() + " is not a regular file any more");
             }
-            bind(pin, pool, over, flags(lower));
+            attach(pin, pool, flags(lower));
+            bind(pool, over);
         }
     }
 

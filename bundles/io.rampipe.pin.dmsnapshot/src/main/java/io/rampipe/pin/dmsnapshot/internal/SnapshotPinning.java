@@ -48,6 +48,9 @@ final class SnapshotPinning {
 
     private static final long POLL_NANOS = 2_000_000;
 
+    /** How long it waits for a moment at which nobody has the file open. */
+    private static final long LEASE_NANOS = 200_000_000;
+
     /** How long undoing waits for programs that have the file open only for a moment. */
     private static final long UNDO_NANOS = 100_000_000;
 
@@ -79,20 +82,32 @@ final class SnapshotPinning {
         Pin pin = journalled(preparing(place, layout));
         boolean undo = true;
         try (Fd pool = At.openDirectory(Fd.CWD, request.pool());
-                LeaseSet leases = new LeaseSet(request.target().path())) {
+                LeaseSet leases = new LeaseSet(request.target().path());
+                Fd file = open(place)) {
             try (Fd store = Store.make(pool, layout)) {
                 long first = layout.device() ? 0 : fileSystem(layout, store);
-                Fd file = leases.take(place.parent(), place.name(), SELF, place.stat());
                 if (layout.whole() > 0) {
                     pin = journalled(pin.with(Pin.SNAPSHOT_FIRST, Long.toString(first)));
                 }
                 Devices.make(pin, layout, store, file, first);
-                if (!layout.device()) {
-                    fill(pin, place, layout, file, first);
+            }
+            checkSound(pin);
+            Pinned.attach(pin, pool, Pinned.flags(place.parent()));
+            Stat stat = layout.device() ? hold(place, layout, file, leases) : null;
+            if (stat == null) {
+                try (Fd root = At.openDirectory(pool, Labels.HIDDEN);
+                        Fd copy = copy(pin, layout, root)) {
+                    // All that takes its time, before anybody has to wait.
+                    Stat filled = Stat.of(file);
+                    fill(copy, layout, file);
+                    Io.syncFileSystem(copy);
+                    stat = hold(place, layout, file, leases);
+                    if (!stat.unchangedSince(filled)) {
+                        fill(copy, layout, file);
+                    }
                 }
             }
-            saveBaseline(place, pin);
-            checkSound(pin);
+            saveBaseline(place, pin, stat);
             Pin mounting = journalled(pin.at(Pin.Step.MOUNTING));
             // From here on it may have to stay.
             undo = false;
@@ -184,37 +199,79 @@ final class SnapshotPinning {
         }
     }
 
-    /** Makes the file in it exactly like the one on disk. */
-    private void fill(Pin pin, Place place, Layout layout, Fd file, long first) throws IOException {
-        try (Fd root = Pinned.mount(pin, Mounts.MS_NOATIME | Mounts.MS_NODEV);
-                Fd copy =
-                        At.open(
-                                root,
-                                FILE,
-                                At.O_RDWR
-                                        | At.O_NOFOLLOW
-                                        | (layout.whole() == 0 ? At.O_CREAT | At.O_EXCL : 0),
-                                0600)) {
-            if (layout.whole() > 0) {
-                checkExtents(copy, layout, first);
+    /** The loop device and the lease have the same open file: any other one is in the way. */
+    private Fd open(Place place) throws IOException {
+        try {
+            Fd file =
+                    At.open(
+                            place.parent(),
+                            place.name(),
+                            At.O_RDONLY | At.O_NOFOLLOW | At.O_NOATIME | At.O_NONBLOCK,
+                            0);
+            if (Stat.of(file).sameFile(place.stat())) {
+                return file;
             }
-            long whole = layout.whole() * Layout.BLOCK;
-            ByteBuffer rest = ByteBuffer.allocateDirect(Layout.BLOCK);
-            rest.limit((int) (layout.size() - whole));
-            if (rest.hasRemaining()) {
-                Io.readFully(file, rest, whole);
-                rest.flip();
-                Io.writeFully(copy, rest, whole);
-            }
-            Io.truncate(copy, layout.size());
-            CopiedAttributes.give(file, copy);
-            Io.syncFileSystem(copy);
-            Stat now = Stat.of(copy);
-            if (now.size() != place.stat().size()) {
+            file.close();
+        } catch (LinuxException e) {
+            if (e.is(Errno.EAGAIN)) {
                 throw new RefusedException(
-                        Cause.CHANGED, request.target() + " changed while it was being pinned");
+                        Cause.IN_USE, request.target() + " is leased by a program", e);
+            }
+            if (!e.is(Errno.ENOENT, Errno.ELOOP, Errno.ENXIO)) {
+                throw e;
             }
         }
+        throw changed();
+    }
+
+    /**
+     * Waits for a moment at which nobody has the file open, and keeps others from opening it.
+     *
+     * @return what it is like from then on
+     */
+    private Stat hold(Place place, Layout layout, Fd file, LeaseSet leases) throws IOException {
+        Stat stat = leases.hold(file, SELF, place.stat(), LEASE_NANOS);
+        if (stat.size() != layout.size() || stat.links() != 1) {
+            throw changed();
+        }
+        return stat;
+    }
+
+    private RefusedException changed() {
+        return new RefusedException(
+                Cause.CHANGED, request.target() + " changed while it was being pinned");
+    }
+
+    /** The file in the file system. */
+    private Fd copy(Pin pin, Layout layout, Fd root) throws IOException {
+        int flags = layout.whole() == 0 ? At.O_CREAT | At.O_EXCL : 0;
+        Fd copy = At.open(root, FILE, At.O_RDWR | At.O_NOFOLLOW | flags, 0600);
+        boolean good = false;
+        try {
+            if (layout.whole() > 0) {
+                checkExtents(copy, layout, Long.parseLong(pin.attribute(Pin.SNAPSHOT_FIRST)));
+            }
+            good = true;
+            return copy;
+        } finally {
+            if (!good) {
+                copy.close();
+            }
+        }
+    }
+
+    /** Makes it exactly like the one on disk. */
+    private static void fill(Fd copy, Layout layout, Fd file) throws IOException {
+        long whole = layout.whole() * Layout.BLOCK;
+        ByteBuffer rest = ByteBuffer.allocateDirect(Layout.BLOCK);
+        rest.limit((int) (layout.size() - whole));
+        if (rest.hasRemaining()) {
+            Io.readFully(file, rest, whole);
+            rest.flip();
+            Io.writeFully(copy, rest, whole);
+        }
+        Io.truncate(copy, layout.size());
+        CopiedAttributes.give(file, copy);
     }
 
     /** What the file system says of the file is what counts. */
@@ -240,11 +297,11 @@ final class SnapshotPinning {
     }
 
     /** Of the one name; that the file is as it was then is looked at under its lease. */
-    private static void saveBaseline(Place place, Pin pin) throws IOException {
+    private static void saveBaseline(Place place, Pin pin, Stat stat) throws IOException {
         Stat parent = Stat.of(place.parent());
         Baseline baseline = new Baseline();
         baseline.directory(parent);
-        baseline.name(parent.inode(), place.name(), place.stat());
+        baseline.name(parent.inode(), place.name(), stat);
         baseline.save(pin.path(Pin.BASELINE));
     }
 
@@ -265,7 +322,7 @@ final class SnapshotPinning {
     private Pin cover(Pin mounting, Place place, Fd pool, LeaseSet leases) throws IOException {
         Pin pin = mounting;
         try {
-            Pinned.bind(pin, pool, place.self(), Pinned.flags(place.parent()));
+            Pinned.bind(pool, place.self());
             long since = System.nanoTime();
             checkNotBypassed(leases);
             pin = pin.with(Pin.MOUNT, Integer.toString(seen(pin).id()));
