@@ -388,6 +388,8 @@ sub directory {
                 if $astray;
         }
     }
+    # Renamed while it was looked at, to a name that was still to come.
+    RamPipe::Error::moving(shown($name)) if $child->{new_parent} && same_file($child->{upper}, $s);
     RamPipe::Error::refused('two directories in RAM are the same on disk: ' . shown($name)) if $child->{new_parent};
     $self->remove($own, $disk, $on_disk, $below) if $below && $below->{inode} != $child->{inode};
     @{$child}{qw(new_parent new_name upper_path upper below)}
