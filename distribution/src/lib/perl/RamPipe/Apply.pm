@@ -233,11 +233,19 @@ sub may_appear {
         # As new as the name, which is hidden with it.
         return 1 if $d->{old_parent} == NONE && $d->{staged} ne '' || $is_copy->($d->{new_name});
     }
-    return 1 if $upper->{mask} && $upper->{mask}->hide($self->below($id), $name);
+    return 1 if $upper->{mask} && $upper->{mask}->hide($self->masked($id), $name);
     return !$self->{mounted} && !$self->is_gone($id, $name);
 }
 
-# The path on disk of a directory as the overlay knows it, before anything moves.
+# The path of a directory on disk in the mask: it is where it was at first even if it has been
+# moved on disk since, which the overlay need not have noticed.
+sub masked {
+    my ($self, $id) = @_;
+    return '' if $id == ROOT;
+    return $self->{upper}{mask}->paths->{ $self->{log}{directories}{$id}{inode} } // $self->below($id);
+}
+
+# The path on disk of a directory before anything moves.
 sub below {
     my ($self, $id) = @_;
     return join '/', map { $_->{old_parent} == NONE ? $_->{new_name} : $_->{old_name} } reverse $self->before($id);
@@ -328,7 +336,7 @@ sub detach {
     my ($self, $r) = @_;
     my $d = $self->{log}{directories}{ $r->{directory} };
     return if $d->{old_parent} == NONE;
-    if (!$self->{moving}) {
+    if (!$self->{moving} && $self->{log}{header}{deferred}) {
         # A disk that fails shows it here, where the overlay can still be put back.
         $self->close_current;
         $self->make_durable;
@@ -375,7 +383,7 @@ sub remove {
     };
     die $@ if !$done && !RamPipe::Error::failed($@, ENOENT);
     my $mask = $self->{upper} && $self->{upper}{mask};
-    $mask->forget($self->below($r->{directory}), $r->{name}) if $mask;
+    $mask->forget($self->masked($r->{directory}), $r->{name}) if $mask;
     return;
 }
 

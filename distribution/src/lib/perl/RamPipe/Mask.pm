@@ -17,6 +17,9 @@ use RamPipe::Linux qw(:all);
 # Inode number of the directory on disk, 8 bytes, big endian.
 sub INODE () { return 'trusted.overlay.rampipe.inode' }
 
+# Its file handle as text (see RamPipe::Linux::handle_of), if it has one.
+sub HANDLE () { return 'trusted.overlay.rampipe.handle' }
+
 # An existing one, open.
 sub new {
     my ($class, $root) = @_;
@@ -28,8 +31,44 @@ sub new {
 sub inode {
     my ($self, $path) = @_;
     my $dir = $self->directory($path) or return 0;
+    return number_of($dir);
+}
+
+sub number_of {
+    my $dir   = shift;
     my $bytes = xattr_get($dir, INODE);
     return defined $bytes && length $bytes == 8 ? unpack 'Q>', $bytes : 0;
+}
+
+# File handle of the directory that was on disk at a path when it was pinned; undef if none is
+# known.
+sub handle {
+    my ($self, $path) = @_;
+    my $dir    = $self->directory($path) or return;
+    my $handle = xattr_get($dir, HANDLE);
+    return defined $handle && $handle =~ /^\d+:(?:[0-9a-f]{2})+\z/ ? $handle : undef;
+}
+
+# Paths of all directories that were on disk when it was pinned, but for the target, by inode
+# number.
+sub paths {
+    my $self = shift;
+    return $self->{paths} ||= do {
+        my %paths;
+        my @waiting = ([$self->{root}, '']);
+        while (my $next = pop @waiting) {
+            my ($dir, $path) = @$next;
+            for my $name (list_names($dir)) {
+                next if !is_directory(stat_at($dir, $name));
+                my $sub    = open_directory($dir, $name);
+                my $child  = $path eq '' ? $name : "$path/$name";
+                my $number = number_of($sub);
+                $paths{$number} = $child if $number;
+                push @waiting, [$sub, $child];
+            }
+        }
+        \%paths;
+    };
 }
 
 # The names in a directory that have a whiteout here.

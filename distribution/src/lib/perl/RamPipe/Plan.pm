@@ -12,6 +12,7 @@ package RamPipe::Plan;
 #   touched               something is put into it or taken out of it on disk
 #   lost                  others have taken away, or the place of, what it was on disk
 #   below                 path on disk where the overlay looks for more of it; undef if nowhere
+#   leans                 that is a former path of it
 # A file with all its names is a hash:
 #   upper                 its entry in the upper layer
 #   names                 list of hashes of dir, name, and lower: what has the name on disk;
@@ -24,6 +25,7 @@ use strict;
 use warnings;
 use Errno qw(ENOENT ENOTDIR ELOOP ESTALE EOPNOTSUPP EINVAL);
 use RamPipe::Attributes qw(attributes_of same_attributes);
+use RamPipe::Disk ();
 use RamPipe::Error;
 use RamPipe::Linux qw(:all);
 use RamPipe::RedoLog qw(is_name);
@@ -37,6 +39,7 @@ sub look {
     my $self = bless {
         %given,    # place, upper, drift, mapped, clean
         by_lower => {}, redirected => {}, claimed => {}, astray => {},
+        taken => {},    # files on disk that are known to be ones in upper
         going => {},    # what is removed on disk, with all that is in it
         directories => [], nodes => {}, order => [], removals => [],
         seen => { entries => [], newest => 0 },
@@ -58,7 +61,7 @@ sub look {
 
 sub new_dir {
     return (inode => 0, old_parent => undef, old_name => '', old_path => '', new_parent => undef, new_name => '',
-        upper_path => '', touched => 0, lost => 0, differs => 0, staged => '', id => undef, below => undef);
+        upper_path => '', touched => 0, lost => 0, leans => 0, differs => 0, staged => '', id => undef, below => undef);
 }
 
 sub is_new { return !$_[0]{inode} }
@@ -69,8 +72,9 @@ sub moved {
         && ($d->{new_parent} != $d->{old_parent} || $d->{new_name} ne $d->{old_name});
 }
 
-# Whether directories that are on disk change places.
-sub moves { my $self = shift; return scalar grep { moved($_) } @{ $self->{directories} } }
+# Whether there are directories that must not change places on disk as long as the overlay is
+# mounted.
+sub leaning { my $self = shift; return scalar grep { $_->{leans} && (is_new($_) || moved($_)) } @{ $self->{directories} } }
 
 sub nodes { my $self = shift; return map { $self->{nodes}{$_} // () } @{ $self->{order} } }
 
@@ -81,7 +85,10 @@ sub joined { my ($path, $name) = @_; return $path eq '' ? $name : "$path/$name" 
 
 # Renamed directories
 
-# Which directories on disk are parts of renamed ones, and so are not what their names say.
+# Which directories on disk are parts of renamed ones, and so are not what their names say. A
+# daemon absorbs renamed directories, so that it can move them on disk while the overlay is
+# mounted: all that is in them is in upper, they are opaque, and the redirect is left only to tell
+# which they are on disk.
 # lower: what the directory merges with; place: what is on disk where it belongs; undef if
 # nothing. path: where the overlay looks for more below it; undef if it does not.
 sub find_redirects {
@@ -93,19 +100,10 @@ sub find_redirects {
         my $below;
         my $redirect = RamPipe::Upper::redirect($sub);
         my $more     = below($path, $name, $sub);
-        if (!defined $more) {
-            undef $redirect;
-        } elsif (defined $redirect) {
-            my $before = $self->lower($redirect =~ m{^/} ? $self->{root} : $lower, $redirect);
-            $below = $self->redirected($self->origin($sub, $more), $before, $place, $name);
-        } elsif ($lower) {
+        if (defined $redirect && (defined $more || $self->{upper}{mask})) {
+            $below = $self->redirected($sub, $lower, $place, $path, $name, $redirect);
+        } elsif ($lower && !RamPipe::Upper::is_opaque($sub)) {
             $below = $self->lower($lower, $name);
-        }
-        if (defined $redirect && $below) {
-            $self->{redirected}{ stat_of($sub)->{inode} } = $below;
-            $self->{claimed}{ $below->{inode} } = 1;
-        } elsif (defined $redirect) {
-            $self->{astray}{ stat_of($sub)->{inode} } = 1;
         }
         $self->find_redirects($sub, $below, $below || $place && $self->there($place, $name), $more);
     }
@@ -117,26 +115,103 @@ sub find_redirects {
 sub below {
     my ($path, $name, $sub) = @_;
     return if RamPipe::Upper::is_opaque($sub);
-    my $redirect = RamPipe::Upper::redirect($sub);
-    return $redirect =~ s{^/+}{}r if defined $redirect && $redirect =~ m{^/};
-    return defined $path ? joined($path, $redirect // $name) : undef;
+    return led($path, RamPipe::Upper::redirect($sub) // $name);
 }
 
-# The directory on disk that a renamed one is: before, where its redirect leads. Unless an
-# earlier run was cut short when it had applied everything already: then it is at its new
-# place, and another may be where it was. Which it was copied up from tells (origin).
+# Where a redirect, or a name, leads from a path.
+sub led {
+    my ($path, $redirect) = @_;
+    return $redirect =~ s{^/+}{}r if $redirect =~ m{^/};
+    return defined $path ? joined($path, $redirect) : undef;
+}
+
+# The directory on disk that a renamed one is: where its redirect leads. Unless it has been
+# taken to its place already, where another may be now: by a run that was cut short, or
+# because it has been absorbed. Which it was copied up from tells (origin).
+# lower: what the one merges with that it is in; place: what is on disk where that one belongs;
+# undef if nothing.
 sub redirected {
-    my ($self, $origin, $before, $parent, $name) = @_;
-    return $before if !$origin || $before && $before->{inode} == $origin;
-    my $after = $parent && $self->there($parent, $name);
-    return $after && $after->{inode} == $origin ? $after : $before;
+    my ($self, $sub, $lower, $place, $path, $name, $redirect) = @_;
+    my $mask   = $self->{upper}{mask};
+    my $was    = led($path, $redirect);
+    my $origin = $self->origin($sub, $was);
+    my $below  = $self->lower($redirect =~ m{^/} ? $self->{root} : $lower, $redirect);
+    my $found  = sub { return $origin && $below && $below->{inode} == $origin };
+    if ($origin && !$found->()) {
+        my $after = $place && $self->there($place, $name);
+        $below = $after if $after && $after->{inode} == $origin;
+    }
+    my $ours = !defined below($path, $name, $sub) || $self->is_absorbed($was);
+    if ($origin && $mask && !$found->()) {
+        my $now  = $self->wherever($was, $origin);
+        my $here = defined $now && $now ne '' ? $self->lower($self->{root}, $now) : undef;
+        if ($here && $here->{inode} == $origin) {
+            $below = $here;
+        } elsif ($ours || defined $now && $now eq '') {
+            undef $below;
+            $ours = 1;
+        }
+    } elsif (!$origin && $ours) {
+        undef $below;
+    }
+    if ($below) {
+        $self->{redirected}{ stat_of($sub)->{inode} } = $below;
+        $self->{claimed}{ $below->{inode} } = 1;
+    } elsif (!$ours) {
+        $self->{astray}{ stat_of($sub)->{inode} } = 1;
+    }
+    return $below;
+}
+
+# Where a directory on disk is now that had a path there when it was pinned: below the target;
+# '' if an earlier syncback has taken it away; undef if it is gone, or elsewhere, or cannot be
+# found.
+sub wherever {
+    my ($self, $was, $origin) = @_;
+    my $handle = $self->{upper}{mask}->handle($was) // return;
+    my $fd = eval { open_handle($self->{place}{disk}{root}, $handle, O_PATH) };
+    if (!$fd) {
+        return if cannot_lead_anywhere($@);
+        die $@;
+    }
+    return if stat_of($fd)->{inode} != $origin;
+    my ($top, $path) = map { readlink $_->magic_path } $self->{place}{directory}, $fd;
+    return                                if !defined $top || !defined $path;
+    return substr $path, length "$top/" if index($path, "$top/") == 0;
+    return index($path, '/' . RamPipe::Disk::HOME . '/') == 0 ? '' : undef;
+}
+
+# Whether a directory, or one that it was in, has been absorbed.
+sub is_absorbed {
+    my ($self, $was) = @_;
+    return 0 if !$self->{upper}{mask};
+    if (!$self->{absorbed}) {
+        $self->{absorbed} = [];
+        $self->find_absorbed($self->{upper}{root}, '');
+    }
+    return scalar grep { $_ eq $was || index($was, "$_/") == 0 } @{ $self->{absorbed} };
+}
+
+# path: as in find_redirects.
+sub find_absorbed {
+    no warnings 'recursion';
+    my ($self, $dir, $path) = @_;
+    for my $name (list_names($dir)) {
+        next if !is_directory(RamPipe::Upper::stat_in($dir, $name));
+        my $sub      = RamPipe::Upper::open_in($dir, $name, RamPipe::Upper::READ | O_DIRECTORY);
+        my $redirect = RamPipe::Upper::redirect($sub);
+        my $was      = defined $redirect ? led($path, $redirect) : undef;
+        push @{ $self->{absorbed} }, $was if defined $was && RamPipe::Upper::is_opaque($sub);
+        $self->find_absorbed($sub, scalar below($path, $name, $sub));
+    }
+    return;
 }
 
 # Inode number of the directory on disk that it was copied up from; 0 if it is not known.
 sub origin {
     my ($self, $sub, $path) = @_;
     my $mask = $self->{upper}{mask};
-    return $mask->inode($path) if $mask;
+    return defined $path ? $mask->inode($path) : 0 if $mask;
     my $handle = RamPipe::Upper::origin($sub);
     return 0 if !defined $handle;
     my $s = eval { stat_of(open_handle($self->{place}{disk}{root}, $handle, O_PATH)) };
@@ -296,12 +371,12 @@ sub directory {
     my ($self, $dir, $own, $disk, $complete, $name, $s, $on_disk, $below) = @_;
     my $sub            = RamPipe::Upper::open_in($dir, $name, RamPipe::Upper::READ | O_DIRECTORY);
     my $child          = $self->{redirected}{ $s->{inode} };
-    my $child_complete = 0;
+    my $child_complete = RamPipe::Upper::is_opaque($sub);
     if (!$child) {
         if ($below && is_directory($below) && !$self->{claimed}{ $below->{inode} }) {
             $self->same_mount($name, $below);
             $child          = $self->lower_dir($own, $on_disk, $below);
-            $child_complete = $complete || RamPipe::Upper::is_opaque($sub) || $on_disk ne $name;
+            $child_complete ||= $complete || $on_disk ne $name;
         } else {
             my $astray = $self->{astray}{ $s->{inode} };
             $child          = { new_dir() };
@@ -313,10 +388,13 @@ sub directory {
                 if $astray;
         }
     }
+    # Renamed while it was looked at, to a name that was still to come.
+    RamPipe::Error::moving(shown($name)) if $child->{new_parent} && same_file($child->{upper}, $s);
     RamPipe::Error::refused('two directories in RAM are the same on disk: ' . shown($name)) if $child->{new_parent};
     $self->remove($own, $disk, $on_disk, $below) if $below && $below->{inode} != $child->{inode};
     @{$child}{qw(new_parent new_name upper_path upper below)}
         = ($own, $on_disk, joined($own->{upper_path}, $name), $s, scalar below($own->{below}, $name, $sub));
+    $child->{leans} = defined $child->{below} && !$self->{astray}{ $s->{inode} } && defined RamPipe::Upper::redirect($sub);
     push @{ $self->{directories} }, $child;
     my $child_disk = is_new($child) ? undef : $self->open_lower($child);
     $self->walk($sub, $child, $child_disk, $child_complete);
@@ -382,7 +460,10 @@ sub file {
         undef $below;
     }
     my $clean = $self->{clean}{ $s->{inode} };
-    return if $clean && $below && $clean->{upper}->($s) && $clean->{lower}->($below);
+    if ($clean && $below && $clean->{upper}->($s) && $clean->{lower}->($below)) {
+        $self->{taken}{ $below->{inode} } = 1;
+        return;
+    }
     push @{ $self->node($s)->{names} }, { dir => $dir, name => $on_disk, lower => $below, above => $name };
     return;
 }
@@ -424,10 +505,10 @@ sub open_upper {
 
 sub identify {
     my $self = shift;
-    my %taken;
-    $self->by_origin($_, \%taken) for $self->nodes;
+    my $taken = $self->{taken};
+    $self->by_origin($_, $taken) for $self->nodes;
     for my $n ($self->nodes) {
-        by_name($n, \%taken) if !$n->{lower} && is_regular($n->{upper});
+        by_name($n, $taken) if !$n->{lower} && is_regular($n->{upper});
         $n->{mapped} = grep { $self->{mapped}{$_} } $n->{upper}{inode}, $n->{lower} ? $n->{lower}{inode} : (),
             map { $_->{lower} ? $_->{lower}{inode} : () } @{ $n->{names} };
     }

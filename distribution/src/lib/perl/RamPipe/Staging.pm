@@ -15,6 +15,9 @@ sub new {
     return bless { disk => $disk, log => "$pin.redo", uncommitted => "$pin.redo.tmp", name => "$pin.d" }, $class;
 }
 
+# Begins the name of an emptied directory.
+use constant KEPT => 'kept-';
+
 # What all names of one log's staged files begin with.
 sub prefix { my $sequence = shift; return "$sequence-" }
 
@@ -108,15 +111,21 @@ sub discard_uncommitted {
     return;
 }
 
+# While an overlay is mounted: directories that were on disk when it was made, and so are in its
+# mask, are only emptied. It may have them still as parts of directories that have been absorbed,
+# and a directory that is gone cannot be listed (ENOENT).
+sub keep_directories { my ($self, $mask) = @_; $self->{mask} = $mask; return }
+
 # Removes the staged files for whose names the test is true; if nothing is left, the
 # directory itself.
 sub remove_staged {
     my ($self, $test) = @_;
     my $dir = $self->existing or return;
+    my $mask = $self->{mask};
     my $left = 0;
     for my $name (list_names($dir)) {
-        if (!$test || $test->($name)) {
-            remove_tree($dir, $name);
+        if ((!$test || $test->($name)) && !($mask && index($name, KEPT) == 0)) {
+            $left += remove_tree($dir, $name, $mask ? $mask->paths : {});
         } else {
             $left = 1;
         }
@@ -129,11 +138,12 @@ sub remove_staged {
 }
 
 # Directories inside are moved up before they are emptied: it takes few descriptors,
-# however deep programs have nested them. A mount inside stops it.
+# however deep programs have nested them. A mount inside stops it. Those whose inode numbers are
+# keys of the last argument are kept, empty; how many are is returned.
 sub remove_tree {
-    my ($dir, $name) = @_;
+    my ($dir, $name, $keep) = @_;
     my @waiting = ($name);
-    my $next    = 0;
+    my ($next, $kept) = (0, 0);
     while (defined(my $top = shift @waiting)) {
         my $s = exists_at($dir, $top) or next;
         if (!is_directory($s)) {
@@ -153,9 +163,14 @@ sub remove_tree {
             rename_new($sub, $child, $dir, $up);
             push @waiting, $up;
         }
-        rmdir_at($dir, $top);
+        if ($keep && $keep->{ $s->{inode} }) {
+            rename_new($dir, $top, $dir, KEPT . $s->{inode});
+            $kept++;
+        } else {
+            rmdir_at($dir, $top);
+        }
     }
-    return;
+    return $kept;
 }
 
 1;

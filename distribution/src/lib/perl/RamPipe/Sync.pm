@@ -118,12 +118,12 @@ sub still {
 }
 
 # Finishes a log that was committed and not applied, unless it waits for the pin's end:
-# then the next one takes its place. A last syncback may have failed before it moved any
-# directory, and the mount is back: its log waits too.
+# then the next one takes its place.
 sub finish_pending {
     my ($self, $mounted) = @_;
     my $staging = $self->{staging};
-    my $done    = eval {
+    $staging->keep_directories($mounted ? $self->{upper}{mask} : undef);
+    my $done = eval {
         my $fd  = $staging->open_log or return 1;
         my $log = read_log($fd);
         my $h   = $log->{header};
@@ -132,7 +132,7 @@ sub finish_pending {
         $self->{sequence} = $h->{sequence} + 1 if $h->{sequence} >= $self->{sequence};
         # Nothing of it has been applied. The next one's commit writes the directory again.
         return 1 if $h->{sequence} == $self->{uncertain};
-        my $waits = $h->{deferred} || $mounted && moves($log);
+        my $waits = $h->{deferred} && $mounted;
         if (!$waits || $self->{applied} != $h->{sequence}) {
             $staging->make_commit_durable;
             my $applier = $self->applier($log, $mounted);
@@ -156,17 +156,11 @@ sub finish_pending {
     return;
 }
 
-# Whether directories that were on disk before change places.
-sub moves {
-    my $log = shift;
-    return scalar grep { $_->{staged} ne '' && $_->{old_parent} != NONE } values %{ $log->{directories} };
-}
-
 sub apply {
     my ($self, $applier, $fd, $data_only) = @_;
     my $done = eval { $applier->apply($fd, $data_only); 1 };
     my $e    = $@;
-    # From then on an overlay that has renamed directories does not find them any more.
+    # From then on an overlay does not find directories any more that it has under former paths.
     $self->{moving} ||= $applier->{moving};
     die $e if !$done;
     return;
@@ -214,7 +208,7 @@ sub remove_leftovers {
 sub write {
     my ($self, $plan, $mounted) = @_;
     my $staging = $self->{staging};
-    my $deferred = $mounted && $plan->moves ? 1 : 0;
+    my $deferred = $plan->leaning ? 1 : 0;
     my $sequence = $self->{sequence} = ($self->{sequence} || 0) + 1;
     my $pin      = $self->{pin};
     my $fd;
@@ -254,7 +248,7 @@ sub write {
             $staging->remove_staged;
         }
     } else {
-        $self->carry_out($fd, $out, $deferred, $mounted);
+        $self->carry_out($fd, $out, $deferred && $mounted, $mounted);
     }
     $self->remember($plan) if !$self->{deferred};
     return;

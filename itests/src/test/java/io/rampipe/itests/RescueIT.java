@@ -16,7 +16,9 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Random;
+import java.util.TreeMap;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -414,6 +416,82 @@ class RescueIT {
                 compare(List.of(model), List.of(target), where);
             }
         }
+    }
+
+    /**
+     * Checkpoints have moved renamed directories on disk while programs used them. Then they are
+     * renamed again, changed, removed and made again; and only the rescue comes.
+     */
+    @Test
+    void directoriesThatTheDaemonHasMovedOnDiskAreStillTheSame() throws Exception {
+        for (boolean mounted : List.of(true, false)) {
+            String where = mounted ? "mounted: " : "unmounted: ";
+            try (ScratchDisk disk = ScratchDisk.ext4(96);
+                    Daemon daemon = new Daemon(disk.aside("daemon"))) {
+                configure(daemon, disk.root());
+                Path target = Files.createDirectories(disk.root().resolve("home/target"));
+                Command.shell(
+                        "cd "
+                                + target
+                                + "; mkdir -p a/b/c e f g/h; for d in a a/b a/b/c e f g g/h; do echo"
+                                + " $d > $d/name; ln $d/name $d/twin; done; sync -f .");
+                Map<String, String> inodes = new TreeMap<>();
+                for (String d : List.of("a", "a/b", "a/b/c", "e", "g/h")) {
+                    inodes.put(d, inode(target.resolve(d)));
+                }
+                daemon.start();
+                daemon.command("pin", target.toString()).ok();
+                List<String> parts =
+                        List.of(
+                                "mv a renamed; mv renamed/b inner; mv e f",
+                                "mv renamed a2; mv inner a2/b2; rm -r g/h; echo more > a2/new;"
+                                        + " mkdir g/h; echo fresh > g/h/name; mv f a",
+                                "mv a2/b2/c c2; rm a2/new; mv a/e e2; echo 1 > e2/new");
+                for (String part : parts) {
+                    Command.shell("cd " + target + "; " + part);
+                    Snapshot model = Trees.snapshot(target);
+                    daemon.command("sync", target.toString()).ok();
+                    compare(List.of(model), List.of(target), where + part + ": seen, ");
+                    Path cut = cut(disk);
+                    Path onDisk = cut.resolve("home/target");
+                    compare(List.of(model), List.of(onDisk), where + part + ": on disk, ");
+                    umount(cut);
+                }
+                daemon.kill();
+                Command.shell(
+                        "cd "
+                                + target
+                                + "; mv a2 a3; mv c2 a3/b2/c; echo more >> a3/b2/name; mv e2 e; rm"
+                                + " e/new; rm -r a; mkdir a; echo fresh > a/name; mv g g2; rm -r g2/h");
+                Snapshot model = Trees.snapshot(target);
+                if (mounted) {
+                    try (Fd user = Trees.open(target)) {
+                        Outcome outcome =
+                                rescue(daemon, daemon.runtime(), "--apply", disk.root().toString());
+                        assertEquals(1, outcome.status, user + outcome.out + outcome.err);
+                    }
+                    compare(List.of(model), List.of(target), where + "still mounted, ");
+                    Command.shell("cd " + target + "; mv a3 a4; rm -r e; echo last > a4/b2/last");
+                    model = Trees.snapshot(target);
+                } else {
+                    // As when the machine stops.
+                    umount(target);
+                }
+                rescued(daemon, disk, where);
+                compare(List.of(model), List.of(target), where);
+                Path top = target.resolve(mounted ? "a4" : "a3");
+                assertEquals(inodes.get("a"), inode(top), where);
+                assertEquals(inodes.get("a/b"), inode(top.resolve("b2")), where);
+                assertEquals(inodes.get("a/b/c"), inode(top.resolve("b2/c")), where);
+                if (!mounted) {
+                    assertEquals(inodes.get("e"), inode(target.resolve("e")), where);
+                }
+            }
+        }
+    }
+
+    private static String inode(Path path) throws IOException {
+        return Files.getAttribute(path, "unix:ino").toString();
     }
 
     private static String read(Path file) {

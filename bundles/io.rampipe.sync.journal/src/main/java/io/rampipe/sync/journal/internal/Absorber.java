@@ -42,7 +42,7 @@ final class Absorber {
     private final long memory;
 
     /**
-     * @param memory bytes of RAM that copying up may take
+     * @param memory bytes of RAM that copying up a directory may take
      */
     Absorber(Pin pin, UpperLayer upper, long memory) {
         this.pin = pin;
@@ -61,9 +61,8 @@ final class Absorber {
         }
         boolean done = false;
         try (Fd mount = mount()) {
-            long room = Math.min(memory, StatFs.of(upper.root()).availableBytes() / 2);
             for (Dir d : renamed) {
-                done |= mount != null && absorb(mount, d, room);
+                done |= mount != null && absorb(mount, d);
             }
         } catch (LinuxException e) {
             // A name came or went, a program runs from there, RAM is full: it waits for the end.
@@ -100,16 +99,17 @@ final class Absorber {
         return null;
     }
 
-    private boolean absorb(Fd mount, Dir d, long room) throws IOException {
+    private boolean absorb(Fd mount, Dir d) throws IOException {
+        // Programs need room, too: what those before have taken counts.
+        long room = Math.min(memory, StatFs.of(upper.root()).availableBytes() / 2);
         try (Fd merged = At.openBeneathSameMount(mount, d.upperPath, TO_LOOK, 0);
                 Fd above = At.openBeneath(upper.root(), d.upperPath, TO_LOOK, 0)) {
-            if (Stat.of(above).inode() != d.upperInode
-                    || !isSame(merged, above)
-                    || missing(merged, above) > room) {
+            // What cannot be done now must change nothing: else there would be no checkpoint.
+            if (Stat.of(above).inode() != d.upperInode || missing(merged, above) > room) {
                 return false;
             }
             copyUp(merged, above);
-            if (!covers(above, merged)) {
+            if (!isSame(merged, above) || !covers(above, merged)) {
                 return false;
             }
             Xattrs.set(above, UpperLayer.OPAQUE, YES);

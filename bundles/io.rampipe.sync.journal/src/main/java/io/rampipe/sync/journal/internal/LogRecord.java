@@ -22,8 +22,9 @@ sealed interface LogRecord {
      * First record.
      *
      * @param sequence of this log among those of the pin; begins the names of its staged files
-     * @param deferred whether it waits for the pin's end: it moves directories that the overlay
-     *     over the target still needs in their places
+     * @param deferred whether it has directories that must not change places while the overlay is
+     *     mounted, which finds them where they were. Only while it is, the log waits, but for data
+     *     and attributes of files
      * @param device and inode: of the target's directory
      * @param handle file handle of the target's directory; empty if there is none
      * @param target path at pin time, for messages and as a last resort

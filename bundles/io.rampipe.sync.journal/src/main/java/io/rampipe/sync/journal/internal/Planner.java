@@ -619,6 +619,10 @@ final class Planner {
                     }
                 }
             }
+            if (child.newParent != null && child.upperInode == s.inode()) {
+                // Renamed while it was looked at, to a name that was still to come.
+                throw new MovingException(name.toString());
+            }
             if (child.newParent != null) {
                 throw new IOException(
                         "two directories in RAM are the same on disk: "

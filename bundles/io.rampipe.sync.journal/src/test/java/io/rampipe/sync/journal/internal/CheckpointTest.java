@@ -108,6 +108,49 @@ class CheckpointTest {
     }
 
     @Test
+    void renamedDirectoriesForWhichThereIsNoRoomInRamWait() throws Exception {
+        in("for d in 1 2 3 4; do mkdir $d; head -c 3000000 /dev/urandom > $d/f; done; sync -f .");
+        Pin pin = tree.pin();
+        Path pool = tree.upperPath().getParent();
+        Command.run("mount", "-o", "remount,size=12M", pool.toString());
+        in("for d in 1 2 3 4; do mv $d moved$d; done");
+        Snapshot model = tree.snapshot();
+        assertTrue(sync(Steps.NONE).checkpoint(pin).consistent());
+        assertEquals(List.of(), model.differences(tree.snapshot()));
+        // Programs have more than any of them takes.
+        assertTrue(pool.toFile().getUsableSpace() > 3_000_000, "RAM is full");
+        assertTrue(Files.exists(disk.root().resolve(".rampipe/test1.redo")));
+        assertEquals(List.of(), model.differences(tree.afterPowerCut(reports::add)));
+    }
+
+    @Test
+    void aRenamedDirectoryWithARunningProgramWaits() throws Exception {
+        in("mkdir e; echo x > e/a; cp /bin/sleep e/program; echo x > e/z; sync -f .");
+        Pin pin = tree.pin();
+        JournalSyncBack sync = sync(Steps.NONE);
+        Process program = new ProcessBuilder(tree.path("e/program").toString(), "600").start();
+        Path log = disk.root().resolve(".rampipe/test1.redo");
+        try {
+            Await.until(
+                    Duration.ofSeconds(10),
+                    () ->
+                            Files.readSymbolicLink(Path.of("/proc/" + program.pid() + "/exe"))
+                                    .endsWith("program"),
+                    () -> "it does not run");
+            in("mv e renamed");
+            assertTrue(sync.checkpoint(pin).consistent());
+            assertTrue(Files.exists(log));
+        } finally {
+            program.destroyForcibly().waitFor();
+        }
+        in("echo two > small");
+        Snapshot model = tree.snapshot();
+        assertTrue(sync.checkpoint(pin).consistent());
+        assertFalse(Files.exists(log));
+        assertEquals(List.of(), model.differences(tree.afterPowerCut(reports::add)));
+    }
+
+    @Test
     void aRenameTakenBackTakesBackTheLog() throws Exception {
         Pin pin = tree.pin();
         JournalSyncBack sync = sync(Steps.NONE);

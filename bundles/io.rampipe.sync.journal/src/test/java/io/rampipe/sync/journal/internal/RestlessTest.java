@@ -1,6 +1,8 @@
 package io.rampipe.sync.journal.internal;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.rampipe.api.Pin;
@@ -12,17 +14,24 @@ import io.rampipe.testkit.Await;
 import io.rampipe.testkit.Command;
 import io.rampipe.testkit.NeedsMounts;
 import io.rampipe.testkit.ScratchDisk;
+import io.rampipe.testkit.tree.Snapshot;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.nio.file.StandardOpenOption;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
+import java.util.Random;
 import java.util.Set;
+import java.util.TreeSet;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -262,6 +271,159 @@ class RestlessTest {
             }
         } finally {
             Command.run("umount", disk.aside("below").toString());
+        }
+    }
+
+    /**
+     * Moves directories that are on disk about, and new files in them, and looks now and then
+     * whether all is there; says so if not.
+     */
+    static final class Renames {
+        static final int DIRECTORIES = 6;
+        private static final int BURST = 40;
+        private static final int MOST = 20;
+
+        private final Random random = new Random(1);
+        private final Path target;
+        private final List<Path> places = new ArrayList<>();
+        private final List<Set<String>> files = new ArrayList<>();
+        private long next;
+
+        private Renames(Path target) {
+            this.target = target;
+            for (int i = 0; i < DIRECTORIES; i++) {
+                places.add(target.resolve("d" + i));
+                files.add(new TreeSet<>(List.of("name", "twin", "deep/file")));
+            }
+        }
+
+        public static void main(String[] args) {
+            System.out.println("ready");
+            try {
+                new Renames(Path.of(args[0])).run();
+            } catch (IOException e) {
+                System.out.println(e);
+            }
+        }
+
+        private void run() throws IOException {
+            while (true) {
+                for (int i = 0; i < BURST; i++) {
+                    change(random.nextInt(DIRECTORIES));
+                }
+                for (int i = 0; i < DIRECTORIES; i++) {
+                    look(i);
+                }
+            }
+        }
+
+        private void change(int i) throws IOException {
+            Path place = places.get(i);
+            switch (random.nextInt(5)) {
+                case 0 -> move(i, target.resolve("r" + next++));
+                case 1 -> {
+                    Path into = places.get(random.nextInt(DIRECTORIES));
+                    if (!into.startsWith(place)) {
+                        move(i, into.resolve("r" + next++));
+                    }
+                }
+                case 2 -> {
+                    // The name that another one had.
+                    Path former = target.resolve("d" + random.nextInt(DIRECTORIES));
+                    if (!Files.exists(former)) {
+                        move(i, former);
+                    }
+                }
+                case 3 -> {
+                    if (files.get(i).size() < MOST) {
+                        String name = "n" + next++;
+                        Files.writeString(place.resolve(name), name);
+                        files.get(i).add(name);
+                    }
+                }
+                default -> {
+                    String name =
+                            List.copyOf(files.get(i)).get(random.nextInt(files.get(i).size()));
+                    if (name.startsWith("n") && !name.equals("name")) {
+                        Files.delete(place.resolve(name));
+                        files.get(i).remove(name);
+                    }
+                }
+            }
+        }
+
+        private void move(int i, Path to) throws IOException {
+            Path from = places.get(i);
+            Files.move(from, to, StandardCopyOption.ATOMIC_MOVE);
+            places.replaceAll(p -> p.startsWith(from) ? to.resolve(from.relativize(p)) : p);
+        }
+
+        private void look(int i) throws IOException {
+            Path place = places.get(i);
+            Set<String> found = list(place);
+            if (!found.equals(files.get(i))) {
+                // A whiteout that goes from the mask while overlayfs reads it is taken for a file.
+                found = list(place);
+            }
+            if (!found.equals(files.get(i))
+                    || !Files.readString(place.resolve("name")).equals("" + i)
+                    || !Files.readString(place.resolve("deep/file")).equals("deep" + i)) {
+                throw new IOException(place + " has " + found + ", not " + files.get(i));
+            }
+        }
+
+        private Set<String> list(Path place) throws IOException {
+            Set<String> found = new TreeSet<>();
+            try (Stream<Path> names = Files.list(place)) {
+                names.filter(n -> !places.contains(n))
+                        .map(n -> n.getFileName().toString())
+                        .map(n -> n.equals("deep") ? "deep/file" : n)
+                        .forEach(found::add);
+            }
+            return found;
+        }
+    }
+
+    @Test
+    void directoriesThatAreRenamedAllTheTime() throws Exception {
+        Map<Object, String> numbers = new HashMap<>();
+        for (int i = 0; i < Renames.DIRECTORIES; i++) {
+            Path d = Files.createDirectories(tree.path("d" + i + "/deep"));
+            Files.writeString(d.resolve("file"), "deep" + i);
+            Path name = Files.writeString(d.resolveSibling("name"), "" + i);
+            Files.createLink(name.resolveSibling("twin"), name);
+            numbers.put(Files.getAttribute(d.getParent(), "unix:ino"), "" + i);
+        }
+        Pin pin = tree.pin();
+        BufferedReader out = java(Renames.class, tree.target);
+        assertEquals("ready", out.readLine());
+        for (int round = 0; round < 2 * ROUNDS; round++) {
+            Await.until(
+                    Duration.ofSeconds(20),
+                    () -> sync.checkpoint(pin, LONG).consistent(),
+                    () -> "no moment of rest");
+            assertFalse(out.ready(), () -> "the program sees: " + read(out));
+        }
+        Command.run("kill", "-KILL", "--", "-" + groups.remove(0));
+        assertNull(out.readLine());
+        assertTrue(sync.checkpoint(pin).consistent());
+        Snapshot model = tree.snapshot();
+        assertEquals(List.of(), model.differences(tree.afterPowerCut(reports::add)));
+        // They were moved on disk, not copied.
+        try (Stream<Path> all = Files.walk(tree.path(""))) {
+            for (Path name : all.filter(p -> p.endsWith("name")).toList()) {
+                Object number = Files.getAttribute(name.getParent(), "unix:ino");
+                assertEquals(Files.readString(name), numbers.remove(number), name::toString);
+            }
+        }
+        assertEquals(Map.of(), numbers);
+    }
+
+    private static String read(BufferedReader out) {
+        try {
+            return out.readLine();
+        } catch (IOException e) {
+            return e.toString();
         }
     }
 
