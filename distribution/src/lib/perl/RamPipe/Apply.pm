@@ -382,8 +382,6 @@ sub remove {
         1;
     };
     die $@ if !$done && !RamPipe::Error::failed($@, ENOENT);
-    my $mask = $self->{upper} && $self->{upper}{mask};
-    $mask->forget($self->masked($r->{directory}), $r->{name}) if $mask;
     return;
 }
 

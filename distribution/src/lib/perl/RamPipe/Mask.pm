@@ -88,14 +88,6 @@ sub hide {
     die $@;
 }
 
-# No longer hides a name under which nothing is on disk.
-sub forget {
-    my ($self, $path, $name) = @_;
-    my $dir = $self->directory($path);
-    unlink_at($dir, $name) if $dir && is_whiteout($dir, $name);
-    return;
-}
-
 # Undef if it has none of that path.
 sub directory {
     my ($self, $path) = @_;

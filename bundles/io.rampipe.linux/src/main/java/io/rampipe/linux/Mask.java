@@ -161,7 +161,10 @@ public final class Mask implements AutoCloseable {
     }
 
     /**
-     * Hides what is, or will be, on disk under a name.
+     * Hides what is, or will be, on disk under a name, for as long as the overlay is there: it
+     * looks twice at a whiteout when it lists a directory, and takes one that goes in between for a
+     * file, in all listings until that directory changes ({@code ovl_check_whiteouts} in
+     * fs/overlayfs/readdir.c).
      *
      * @param path of the directory on disk as the overlay knows it
      * @return whether it is hidden: not in directories that have come to the disk later, which the
@@ -179,15 +182,6 @@ public final class Mask implements AutoCloseable {
                 return true;
             }
             throw e;
-        }
-    }
-
-    /** No longer hides a name under which nothing is on disk. */
-    public void forget(FilePath path, FilePath name) throws LinuxException {
-        try (Fd dir = directory(path)) {
-            if (dir != null && isWhiteout(dir, name)) {
-                At.unlink(dir, name);
-            }
         }
     }
 

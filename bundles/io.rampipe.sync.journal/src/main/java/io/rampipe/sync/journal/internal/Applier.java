@@ -561,9 +561,6 @@ final class Applier implements AutoCloseable {
                 throw e;
             }
         }
-        if (upper != null && upper.mask() != null) {
-            upper.mask().forget(masked(r.directory()), r.name());
-        }
     }
 
     private boolean isStill(Fd dir, Remove r) throws IOException {
