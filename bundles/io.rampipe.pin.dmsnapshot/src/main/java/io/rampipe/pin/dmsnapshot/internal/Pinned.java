@@ -8,12 +8,14 @@ import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.FileSystemFreeze;
 import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.MountInfo;
 import io.rampipe.linux.Mounts;
 import io.rampipe.linux.NewMount;
 import io.rampipe.linux.Stat;
 import io.rampipe.pin.LowerDirectory;
 import io.rampipe.pin.PinMount;
 import java.io.IOException;
+import java.util.Optional;
 
 /** The file system of a pin, and how it gets over the target. */
 final class Pinned {
@@ -138,6 +140,20 @@ final class Pinned {
             attach(pin, pool, flags(lower));
             bind(pool, over);
         }
+    }
+
+    /** The mount over the target: not the hidden one. */
+    static Optional<MountInfo> over(Pin pin) throws IOException {
+        return PinMount.over(withHidden(pin));
+    }
+
+    /** See {@link PinMount#unmount}. */
+    static void unmount(Pin pin, MountInfo over) throws IOException {
+        PinMount.unmount(withHidden(pin), over);
+    }
+
+    private static Pin withHidden(Pin pin) {
+        return pin.with(Pin.HIDDEN, directory(pin).resolve(Labels.HIDDEN).raw());
     }
 
     /** The pin's directory in the pool. */

@@ -23,7 +23,6 @@ import io.rampipe.pin.CopiedAttributes;
 import io.rampipe.pin.Exposure;
 import io.rampipe.pin.LeaseSet;
 import io.rampipe.pin.LowerDirectory;
-import io.rampipe.pin.PinMount;
 import io.rampipe.pin.Place;
 import io.rampipe.pin.SingleFile;
 import java.io.IOException;
@@ -406,7 +405,7 @@ final class SnapshotPinning {
                 Pinned.bindAgain(pin);
             }
             MountInfo mount =
-                    PinMount.over(pin).orElseThrow(() -> new IOException("its mount is gone"));
+                    Pinned.over(pin).orElseThrow(() -> new IOException("its mount is gone"));
             return journalled(
                     pin.with(Pin.MOUNT, Integer.toString(mount.id()))
                             .with(Pin.BYPASSED, "")
@@ -428,12 +427,12 @@ final class SnapshotPinning {
     private static boolean unmounted(Pin pin) throws IOException {
         long start = System.nanoTime();
         while (true) {
-            Optional<MountInfo> over = PinMount.over(pin);
+            Optional<MountInfo> over = Pinned.over(pin);
             if (over.isEmpty()) {
                 return true;
             }
             try {
-                PinMount.unmount(pin, over.get());
+                Pinned.unmount(pin, over.get());
             } catch (BusyException e) {
                 if (System.nanoTime() - start > UNDO_NANOS) {
                     return false;

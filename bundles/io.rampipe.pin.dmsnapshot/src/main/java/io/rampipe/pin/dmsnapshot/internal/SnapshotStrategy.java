@@ -14,7 +14,6 @@ import io.rampipe.linux.DeviceMapper;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.LoopDevice;
 import io.rampipe.linux.MountInfo;
-import io.rampipe.pin.PinMount;
 import io.rampipe.pin.Place;
 import java.io.IOException;
 import java.nio.file.Files;
@@ -105,7 +104,7 @@ public final class SnapshotStrategy implements PinStrategy {
 
     @Override
     public void unmount(Pin pin) throws IOException {
-        Optional<MountInfo> over = PinMount.over(pin);
+        Optional<MountInfo> over = Pinned.over(pin);
         if (over.isEmpty()) {
             return;
         }
@@ -120,16 +119,16 @@ public final class SnapshotStrategy implements PinStrategy {
                             + users
                             + "), perhaps as a loop device (losetup --list) or mounted");
         }
-        PinMount.unmount(pin, over.get());
+        Pinned.unmount(pin, over.get());
     }
 
     @Override
     public Pin remount(Pin pin) throws IOException {
-        if (PinMount.over(pin).isEmpty()) {
+        if (Pinned.over(pin).isEmpty()) {
             Pinned.bindAgain(pin);
         }
         MountInfo mount =
-                PinMount.over(pin)
+                Pinned.over(pin)
                         .orElseThrow(
                                 () ->
                                         new IOException(
@@ -139,18 +138,18 @@ public final class SnapshotStrategy implements PinStrategy {
 
     @Override
     public boolean mounted(Pin pin) throws IOException {
-        return PinMount.over(pin).isPresent();
+        return Pinned.over(pin).isPresent();
     }
 
     @Override
     public boolean lingers(Pin pin) throws IOException {
         Pinned.tidy(pin);
-        return PinMount.over(pin).isPresent() || Devices.users(pin.id()) > 0;
+        return Pinned.over(pin).isPresent() || Devices.users(pin.id()) > 0;
     }
 
     @Override
     public void discard(Pin pin) throws IOException {
-        if (PinMount.over(pin).isPresent()) {
+        if (Pinned.over(pin).isPresent()) {
             throw new BusyException(
                     pin.target() + " is still mounted; not removing what is in RAM");
         }
