@@ -43,6 +43,7 @@ class SnapshotIT {
                 new Daemon(disk.aside("daemon"))
                         .set("watch.directories", disk.root().toString())
                         .set("pool.size", "256M")
+                        .set("strategy.order", "dmsnapshot, overlayfs")
                         .set("memory.reserve", "16M")
                         .set("checkpoint.interval", "1h")
                         .set("stop.timeout", "20s");

@@ -39,6 +39,7 @@ class StrategyChoiceIT {
                 new Daemon(disk.aside("daemon"))
                         .set("watch.directories", disk.root().toString())
                         .set("pool.size", "256M")
+                        .set("strategy.order", "dmsnapshot, overlayfs")
                         .set("memory.reserve", "16M")
                         .set("dmsnapshot.block", "*.img")
                         .set("checkpoint.interval", "1h")

@@ -59,7 +59,7 @@ public final class Engine implements RamPipe {
     private static final long STOP_PAUSE_NANOS = 20_000_000L;
 
     /** What need not be there, because nobody asked for it. */
-    private static final List<String> STANDARD_ORDER = List.of("dmsnapshot", "overlayfs");
+    private static final List<String> STANDARD_ORDER = List.of("overlayfs");
 
     private final FormatterLogger log;
     private final BundleContext context;

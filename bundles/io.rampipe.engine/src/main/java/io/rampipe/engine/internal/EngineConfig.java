@@ -168,7 +168,7 @@ public @interface EngineConfig {
                     "Pin strategies in the order in which they are asked; each takes only what it is good for, and"
                             + " the first that takes a target pins it. What is not named here makes no new pins. 'rampipe"
                             + " why PATH' shows what each says.")
-    String[] strategy_order() default {"dmsnapshot", "overlayfs"};
+    String[] strategy_order() default {"overlayfs"};
 
     @AttributeDefinition(
             description =
