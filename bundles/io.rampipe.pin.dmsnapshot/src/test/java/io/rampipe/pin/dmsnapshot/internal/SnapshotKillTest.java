@@ -25,11 +25,16 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 
 /**
  * The daemon dies at each step of a pin, a checkpoint and an unpin; another one goes on, or the
  * power goes, and only the disk is left.
  */
+@EnabledIfSystemProperty(
+        named = "rampipe.test.long",
+        matches = "true",
+        disabledReason = "takes five minutes or more: -Drampipe.test.long=true")
 @InLab(seconds = 900, memory = 1536, disk = 1024)
 class SnapshotKillTest {
     private static final int SIZE = 600_001;
