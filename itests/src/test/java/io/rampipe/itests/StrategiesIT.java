@@ -94,7 +94,11 @@ class StrategiesIT {
                 daemon.configuration(), "\n# mine\n#rate.use = ema\n", StandardOpenOption.APPEND);
         install("io.rampipe.rate.ema", "ema", "second");
         assertFalse(inUse("second"));
-        fails("there is no rate strategy third; there are ema, second", "use", "rate", "third");
+        fails(
+                "there is no rate strategy third; there are ema, sketch, window, second",
+                "use",
+                "rate",
+                "third");
         daemon.command("use", "rate", "second").ok();
         assertTrue(inUse("second") && !inUse("ema"));
         String file = Files.readString(daemon.configuration());

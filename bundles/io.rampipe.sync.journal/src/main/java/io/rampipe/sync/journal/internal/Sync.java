@@ -105,7 +105,14 @@ final class Sync {
             staging.keepDirectories(mounted ? upper.mask() : null);
             long sequence = finishPending(place, staging, lower, mounted);
             // Before files are looked at: those that are linked there change with it.
-            removeLeftovers(staging);
+            try {
+                removeLeftovers(staging);
+            } catch (LinuxException e) {
+                // On a read-only disk they stay; whatever is to be written fails by itself.
+                if (!e.is(Errno.EROFS)) {
+                    throw e;
+                }
+            }
             Planner plan = new Planner(place, upper, memory, drift, mapped, mounted);
             if (hold == null) {
                 plan.look();
