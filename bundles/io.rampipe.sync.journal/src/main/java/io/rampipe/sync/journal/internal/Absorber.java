@@ -66,7 +66,13 @@ final class Absorber {
             }
         } catch (LinuxException e) {
             // A name came or went, a program runs from there, RAM is full: it waits for the end.
+            // EIO and ESTALE say, if not that the disk fails, which shows where it matters, that
+            // others have changed it so that overlayfs does not understand it: it takes a file for
+            // gone of which it knew all names, and finds another one.
             if (!e.is(
+                    Errno.EIO,
+                    Errno.ESTALE,
+                    Errno.EUCLEAN,
                     Errno.ENOENT,
                     Errno.ENOTDIR,
                     Errno.ELOOP,

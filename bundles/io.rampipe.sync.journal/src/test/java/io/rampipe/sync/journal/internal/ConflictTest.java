@@ -125,6 +125,23 @@ class ConflictTest {
         assertEquals(List.of(), conflicts());
     }
 
+    /** Overlayfs takes it for gone with its only name, and says EIO to whoever meets it. */
+    @Test
+    void aRemovedFileUnderAnotherName() throws Exception {
+        Pin pin = tree.pin();
+        ram("echo ram >> d/x; rm d/x; mv d moved");
+        others("mv d/x d/w");
+        String seen = Command.shell("stat " + tree.path("moved/w") + " 2>&1 || true");
+        assertTrue(seen.contains("Input/output error"), seen);
+        checkpoint(pin);
+        ram("echo more > b");
+        checkpoint(pin);
+        unpin(pin);
+        assertEquals("more\n", disk("b"));
+        assertEquals("disk y\n", disk("moved/y"));
+        assertEquals("disk x\n", disk("moved/w"));
+    }
+
     @Test
     void aFileReplacedByRename() throws Exception {
         Pin pin = tree.pin();
