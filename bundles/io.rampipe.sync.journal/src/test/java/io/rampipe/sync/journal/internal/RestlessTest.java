@@ -298,22 +298,25 @@ class RestlessTest {
         }
 
         public static void main(String[] args) {
-            System.out.println("ready");
             try {
-                new Renames(Path.of(args[0])).run();
+                Renames renames = new Renames(Path.of(args[0]));
+                renames.burst();
+                // There is something to write, however soon this is looked at and ended.
+                System.out.println("ready");
+                while (true) {
+                    renames.burst();
+                }
             } catch (IOException e) {
                 System.out.println(e);
             }
         }
 
-        private void run() throws IOException {
-            while (true) {
-                for (int i = 0; i < BURST; i++) {
-                    change(random.nextInt(DIRECTORIES));
-                }
-                for (int i = 0; i < DIRECTORIES; i++) {
-                    look(i);
-                }
+        private void burst() throws IOException {
+            for (int i = 0; i < BURST; i++) {
+                change(random.nextInt(DIRECTORIES));
+            }
+            for (int i = 0; i < DIRECTORIES; i++) {
+                look(i);
             }
         }
 
