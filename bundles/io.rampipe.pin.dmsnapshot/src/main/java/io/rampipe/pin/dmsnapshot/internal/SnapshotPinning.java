@@ -25,6 +25,7 @@ import io.rampipe.pin.LeaseSet;
 import io.rampipe.pin.LowerDirectory;
 import io.rampipe.pin.Place;
 import io.rampipe.pin.SingleFile;
+import io.rampipe.pin.Stragglers;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
@@ -38,12 +39,6 @@ import java.util.concurrent.locks.LockSupport;
 final class SnapshotPinning {
     private static final FilePath SELF = FilePath.of("");
     private static final FilePath FILE = FilePath.of(Pin.SNAPSHOT_FILE);
-
-    /**
-     * How long the lease is kept after mounting: whoever looked the path up just before is between
-     * that and the lease check in the kernel.
-     */
-    private static final long HOLD_NANOS = 20_000_000;
 
     private static final long POLL_NANOS = 2_000_000;
 
@@ -322,15 +317,10 @@ final class SnapshotPinning {
         Pin pin = mounting;
         try {
             Pinned.bind(pool, place.self());
-            long since = System.nanoTime();
             checkNotBypassed(leases);
             pin = pin.with(Pin.MOUNT, Integer.toString(seen(pin).id()));
             lookAgain(place, pin, leases);
-            while (System.nanoTime() - since < HOLD_NANOS) {
-                // The kernel tells of waiting openers by a signal only, which Java cannot wait for.
-                LockSupport.parkNanos(POLL_NANOS);
-                checkNotBypassed(leases);
-            }
+            Stragglers.of(request.target().path()).await(() -> checkNotBypassed(leases));
             return journalled(pin.at(Pin.Step.PINNED));
         } catch (IOException e) {
             return undoOrKeep(pin, e);

@@ -61,7 +61,6 @@ final class DirectoryPinning extends Pinning {
         Pin pin;
         Tree tree;
         try (LeaseSet leases = new LeaseSet(request.target().path())) {
-            long since;
             // All that takes time and can be done before the leases: openers wait for them.
             pool.makeMask(place.self());
             try (Fd overlay =
@@ -74,14 +73,14 @@ final class DirectoryPinning extends Pinning {
                 tree = eligibility.walk(place, visitor(pool, leases));
                 checkBeforeAttaching(place, tree);
                 tree.baseline().save(preparing.path(Pin.BASELINE));
-                since = attach(overlay, place, leases);
+                attach(overlay, place, leases);
             }
             try {
                 checkNotBypassed(leases);
                 seen(place, pin);
                 checkNotBypassed(leases);
                 lookAgain(place, pin, tree, leases);
-                hold(leases, since);
+                hold(leases);
                 // Who was on the way to a name on disk when it was covered has arrived there.
                 lookAgain(place, pin, tree, leases);
             } catch (IOException e) {
@@ -115,17 +114,16 @@ final class DirectoryPinning extends Pinning {
     }
 
     /**
-     * Covers the target; returns when that was. From the check to the end of the attaching is the
-     * time in which somebody may come past the overlay unnoticed until {@link #checkNotBypassed},
-     * so nothing else happens there.
+     * Covers the target. From the check to the end of the attaching is the time in which somebody
+     * may come past the overlay unnoticed until {@link #checkNotBypassed}, so nothing else happens
+     * there.
      */
-    private long attach(Fd overlay, Place place, LeaseSet leases) throws IOException {
+    private void attach(Fd overlay, Place place, LeaseSet leases) throws IOException {
         FilePath wanted = leases.wanted();
         if (wanted != null) {
             throw refused(Cause.IN_USE, full(wanted) + " was opened while it was being pinned");
         }
         Mounts.attach(overlay, place.self());
-        return System.nanoTime();
     }
 
     private Tree.Visitor visitor(PoolDirectory pool, LeaseSet leases) throws IOException {

@@ -87,11 +87,11 @@ final class FilePinning extends Pinning {
                         Fd point = At.openDirectory(pool.fd(), PoolDirectory.MERGED)) {
                     Mounts.attach(overlay, point);
                 }
-                long since = bind(place, pool, leases, copied);
+                bind(place, pool, leases, copied);
                 checkNotBypassed(leases);
                 pin = pin.with(Pin.MOUNT, Integer.toString(seen(place, pin).id()));
                 lookAgain(place, pin, leases);
-                hold(leases, since);
+                hold(leases);
                 // Who was on the way to a name on disk when it was covered has arrived there.
                 lookAgain(place, pin, leases);
                 if (leases.wanted() != null) {
@@ -109,8 +109,8 @@ final class FilePinning extends Pinning {
         }
     }
 
-    /** Copies the file up and binds the copy over it; returns when that was. */
-    private long bind(Place place, PoolDirectory pool, LeaseSet leases, Map<FilePath, Stat> copied)
+    /** Copies the file up and binds the copy over it. */
+    private void bind(Place place, PoolDirectory pool, LeaseSet leases, Map<FilePath, Stat> copied)
             throws IOException {
         try (Fd merged = At.open(pool.fd(), PoolDirectory.MERGED, At.O_PATH | At.O_DIRECTORY, 0)) {
             copyUp(merged, place);
@@ -118,10 +118,8 @@ final class FilePinning extends Pinning {
                     Fd upper = At.openDirectory(pool.fd(), PoolDirectory.UPPER)) {
                 copied.put(place.name(), Stat.at(upper, place.name()));
                 leases.take(place.parent(), place.name(), SELF, place.stat());
-                long since = System.nanoTime();
                 Mounts.mount(
                         copy.magicPath(), place.self().magicPath(), null, Mounts.MS_BIND, null);
-                return since;
             }
         }
     }

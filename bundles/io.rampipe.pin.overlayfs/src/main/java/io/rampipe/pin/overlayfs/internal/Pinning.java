@@ -19,27 +19,14 @@ import io.rampipe.linux.Stat;
 import io.rampipe.pin.Exposure;
 import io.rampipe.pin.LeaseSet;
 import io.rampipe.pin.Place;
+import io.rampipe.pin.Stragglers;
 import java.io.IOException;
-import java.nio.file.Files;
-import java.nio.file.Path;
 import java.time.Clock;
 import java.util.Optional;
 import java.util.concurrent.locks.LockSupport;
 
 /** What pinning a directory and pinning a file have in common. Used once, by one thread. */
 abstract class Pinning {
-    /**
-     * How long the leases are kept after mounting. Whoever looked the path up just before the mount
-     * is between that and the lease check in the kernel, which takes microseconds unless it loses
-     * the processor there.
-     */
-    private static final long HOLD_NANOS = 20_000_000;
-
-    /** As many times what a program gets of a processor as there are others that wait for it. */
-    private static final long SLICE_NANOS = 10_000_000;
-
-    private static final long LONGEST_HOLD_NANOS = 200_000_000;
-
     private static final long POLL_NANOS = 2_000_000;
 
     /** How long undoing waits for programs that are in the overlay only for a moment. */
@@ -152,25 +139,9 @@ abstract class Pinning {
         }
     }
 
-    /** Waits until the mount has been there long enough, or somebody bypasses it. */
-    final void hold(LeaseSet leases, long since) throws IOException {
-        long time = HOLD_NANOS + waiting() * SLICE_NANOS;
-        while (true) {
-            checkNotBypassed(leases);
-            long left = Math.min(time, LONGEST_HOLD_NANOS) - (System.nanoTime() - since);
-            if (left <= 0) {
-                return;
-            }
-            // The kernel tells of waiting openers by a signal only, which Java cannot wait for.
-            LockSupport.parkNanos(Math.min(left, POLL_NANOS));
-        }
-    }
-
-    /** How many programs want a processor, for each that there is. */
-    private static long waiting() throws IOException {
-        // 0.20 0.18 0.12 1/80 11206: the fourth is those that run, and all (proc_loadavg(5)).
-        String running = Files.readString(Path.of("/proc/loadavg")).split("[ /]")[3];
-        return Long.parseLong(running) / Runtime.getRuntime().availableProcessors();
+    /** Waits until everybody who was on the way to the disk when it was covered has arrived. */
+    final void hold(LeaseSet leases) throws IOException {
+        Stragglers.of(request.target().path()).await(() -> checkNotBypassed(leases));
     }
 
     /**

@@ -16,11 +16,13 @@ import io.rampipe.linux.At;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.FileHandle;
 import io.rampipe.linux.Xattrs;
+import io.rampipe.testkit.Await;
 import io.rampipe.testkit.Command;
 import io.rampipe.testkit.NeedsMounts;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
@@ -79,6 +81,33 @@ class PinningTest {
         bench.strategy.discard(again);
         assertEquals(0, Bench.mounts());
         assertEquals(0, bench.pool.resolve(pin.id()).toFile().list().length);
+    }
+
+    /** It waits for no lease and has nothing open, and makes its directory on disk all the same. */
+    @Test
+    void whoFoundTheDirectoryOnDiskBeforeIsWaitedFor() throws Exception {
+        Path dir = bench.directory("d");
+        Path late = dir.resolve("late");
+        Command.run("fsfreeze", "--freeze", bench.disk.root().toString());
+        try {
+            String pid = Command.shell("mkdir " + late + " >/dev/null 2>&1 & echo $!").strip();
+            Path stat = Path.of("/proc", pid, "stat");
+            Await.until(
+                    Duration.ofSeconds(20),
+                    () -> Files.readString(stat).contains("(mkdir) D "),
+                    () -> "mkdir does not wait for the frozen file system");
+            RefusedException e = assertThrows(RefusedException.class, () -> bench.pin(dir, "a"));
+            assertEquals(Cause.IN_USE, e.refusal().cause());
+            assertTrue(e.getMessage().contains("process " + pid + " (mkdir)"), e.getMessage());
+        } finally {
+            Command.run("fsfreeze", "--unfreeze", bench.disk.root().toString());
+        }
+        assertEquals(0, Bench.mounts());
+        Await.until(Duration.ofSeconds(20), () -> Files.isDirectory(late), () -> "no directory");
+        Pin pin = bench.pin(dir, "a");
+        assertTrue(Files.isDirectory(late));
+        bench.strategy.unmount(pin);
+        bench.strategy.discard(pin);
     }
 
     @Test
