@@ -574,7 +574,7 @@ sub is_ours {
     my ($self, $n, $below) = @_;
     return 1 if !$self->{drift}->known;
     return 0 if grep { $_->{dir}{lost} } @{ $n->{names} };
-    return $below->{links} > 1 || count_names($n, $below->{inode}) || $self->{going}{ $below->{inode} };
+    return $below->{links} > 1 || defined $n->{index_name} || count_names($n, $below->{inode}) || $self->{going}{ $below->{inode} };
 }
 
 # It has replaced a file of the same name, which has no other names: then that file may

@@ -877,12 +877,14 @@ final class Planner {
     /**
      * Whether the file below, which others have not changed, is still where it was: else it would
      * be changed where they have put it. A name of its own, or one that is removed, shows that; of
-     * several names others may be nobody's business here.
+     * several names others may be nobody's business here. What is in the index only has its names
+     * on disk, in directories that need not be in upper, even if there is just one left.
      */
     private boolean isOurs(Node n, Stat below) {
         return !drift.known()
                 || n.names.stream().noneMatch(m -> m.dir().lost)
                         && (below.links() > 1
+                                || n.indexName != null
                                 || countNames(n, below.inode()) > 0
                                 || going.contains(below.inode()));
     }

@@ -9,8 +9,11 @@ import io.rampipe.testkit.NeedsMounts;
 import io.rampipe.testkit.ScratchDisk;
 import io.rampipe.testkit.tree.Snapshot;
 import java.io.IOException;
+import java.io.OutputStream;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.AfterEach;
@@ -90,5 +93,24 @@ class HardLinkTest {
         assertTrue(sync.checkpoint(pin).consistent());
         assertEquals(List.of(), model.differences(tree.afterPowerCut(reports::add)));
         assertEquals("one\ntwo\nthree\n", Files.readString(tree.path("g")));
+    }
+
+    /**
+     * What was opened under a name that is gone by now, so that upper has none, and the disk one.
+     */
+    @Test
+    void theLastNameIsNotMissed() throws Exception {
+        Pin pin = tree.pin();
+        JournalSyncBack sync = new JournalSyncBack(Steps.NONE, reports::add);
+        try (OutputStream open = Files.newOutputStream(tree.path("a"), StandardOpenOption.APPEND)) {
+            open.write("two\n".getBytes(StandardCharsets.US_ASCII));
+            in("rm a b c");
+            assertTrue(sync.checkpoint(pin).consistent());
+            open.write("three\n".getBytes(StandardCharsets.US_ASCII));
+        }
+        Snapshot model = tree.snapshot();
+        assertTrue(sync.checkpoint(pin).consistent());
+        assertEquals(List.of(), model.differences(tree.afterPowerCut(reports::add)));
+        assertEquals("one\ntwo\nthree\n", Files.readString(tree.path("d/e")));
     }
 }
