@@ -4,6 +4,7 @@ import com.sun.jna.Memory;
 import com.sun.jna.Pointer;
 import java.util.Arrays;
 import java.util.HexFormat;
+import java.util.Optional;
 
 /**
  * A file's identity for as long as it exists, across renames and restarts ({@code
@@ -14,6 +15,12 @@ public final class FileHandle {
     private static final int MAX_BYTES = 128;
     private static final int AT_EMPTY_PATH = 0x1000;
     private static final byte[] EMPTY = {0};
+    private static final String ORIGIN = "trusted.overlay.origin";
+
+    /** Bytes before the file system's own handle in overlayfs's form of file handles. */
+    private static final int ORIGIN_HEADER = 21;
+
+    private static final int ORIGIN_TYPE = 4;
 
     private final int type;
     private final byte[] bytes;
@@ -37,6 +44,28 @@ public final class FileHandle {
             throw LinuxException.last("get the file handle of", fd);
         }
         return new FileHandle(m.getInt(4), m.getByteArray(8, m.getInt(0)));
+    }
+
+    /**
+     * Of the lower file from which an overlay has copied this one up, on the lower's file system
+     * ({@code struct ovl_fb} in the kernel's {@code fs/overlayfs/overlayfs.h}).
+     *
+     * @param file in the upper layer; O_PATH will do
+     */
+    public static Optional<FileHandle> copiedUpFrom(Fd file) throws LinuxException {
+        byte[] b = Xattrs.get(file, ORIGIN).orElse(null);
+        // Version 0, magic 0xfb, length; flags: 1 for big endian, 2 for any, 4 for upper.
+        if (b == null
+                || b.length <= ORIGIN_HEADER
+                || b[0] != 0
+                || b[1] != (byte) 0xfb
+                || (b[2] & 0xff) > b.length
+                || (b[2] & 0xff) <= ORIGIN_HEADER
+                || (b[3] & ~3) != 0) {
+            return Optional.empty();
+        }
+        return Optional.of(
+                of(b[ORIGIN_TYPE] & 0xff, Arrays.copyOfRange(b, ORIGIN_HEADER, b[2] & 0xff)));
     }
 
     /** The inverse of {@link #toString}. */

@@ -2,6 +2,7 @@ package io.rampipe.linux;
 
 import com.sun.jna.Memory;
 import io.rampipe.api.FilePath;
+import java.util.OptionalLong;
 
 /**
  * What {@code statx(2)} tells.
@@ -58,6 +59,7 @@ public record Stat(
     private static final int AT_NO_AUTOMOUNT = 0x800;
     private static final int AT_EMPTY_PATH = 0x1000;
     private static final int AT_STATX_DONT_SYNC = 0x4000;
+    private static final int STATX_BTIME = 0x800;
     private static final int BASIC_STATS_AND_MOUNT_ID = 0x17ff;
     private static final byte[] EMPTY = {0};
 
@@ -78,6 +80,27 @@ public record Stat(
      */
     public static Stat behind(Fd dir, FilePath link) throws LinuxException {
         return statx(dir, link.cString(), AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC, link);
+    }
+
+    /**
+     * When a file was made, in nanoseconds since the epoch; empty where the file system does not
+     * know (tmpfs before Linux 5.19).
+     *
+     * @param fd O_PATH will do
+     */
+    public static OptionalLong birth(Fd fd) throws LinuxException {
+        Memory m = LibC.scratch();
+        if (LibC.statx(fd.number(), EMPTY, AT_EMPTY_PATH, STATX_BTIME, m) < 0) {
+            throw LinuxException.last("stat", fd);
+        }
+        return (m.getInt(0) & STATX_BTIME) == 0
+                ? OptionalLong.empty()
+                : OptionalLong.of(m.getLong(80) * 1_000_000_000 + m.getInt(88));
+    }
+
+    /** Change time in nanoseconds since the epoch. */
+    public long change() {
+        return changeSeconds * 1_000_000_000 + changeNanos;
     }
 
     private static Stat statx(Fd dir, byte[] path, int flags, Object subject)

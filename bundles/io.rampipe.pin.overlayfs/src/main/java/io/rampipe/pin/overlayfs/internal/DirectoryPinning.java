@@ -89,6 +89,7 @@ final class DirectoryPinning extends Pinning {
                         place,
                         pool,
                         () -> UpperCheck.holdsOnly(pool, copied, place.self()),
+                        p -> settled(p, place, pool, tree, leases),
                         e);
             }
         }
@@ -98,7 +99,12 @@ final class DirectoryPinning extends Pinning {
             return journalled(pin.at(Pin.Step.PINNED));
         } catch (IOException e) {
             return undoOrKeep(
-                    pin, place, pool, () -> UpperCheck.holdsOnly(pool, copied, place.self()), e);
+                    pin,
+                    place,
+                    pool,
+                    () -> UpperCheck.holdsOnly(pool, copied, place.self()),
+                    p -> false,
+                    e);
         }
     }
 
@@ -160,6 +166,29 @@ final class DirectoryPinning extends Pinning {
         String directory = tree.changed(place.self());
         if (!directory.isEmpty()) {
             throw refused(Cause.CHANGED, directory + " changed while it was being pinned");
+        }
+    }
+
+    /**
+     * Whether what programs have changed on disk past the mount can have come before all that was
+     * done in the overlay; it is the lower layer then. Nothing on disk changes any more: nobody is
+     * on the way there, has anything open there, or waits for a lease.
+     */
+    private boolean settled(Pin pin, Place place, PoolDirectory pool, Tree before, LeaseSet leases)
+            throws IOException {
+        try (Fd upper = At.openDirectory(pool.fd(), PoolDirectory.UPPER)) {
+            hold(leases);
+            Tree after = eligibility.walk(place, (dir, name, path, stat) -> {});
+            checkNobodyInside(place, after);
+            checkCovered(place, pin);
+            if (!new LateChanges(before, after).cameFirst(place.self(), upper)
+                    || !after.changed(place.self()).isEmpty()) {
+                return false;
+            }
+            after.baseline().save(pin.path(Pin.BASELINE));
+            return true;
+        } catch (RefusedException | LinuxException e) {
+            return false;
         }
     }
 

@@ -104,6 +104,7 @@ final class FilePinning extends Pinning {
                         place,
                         pool,
                         () -> UpperCheck.holdsOnly(pool, copied, place.parent()),
+                        p -> false,
                         e);
             }
         }

@@ -149,9 +149,11 @@ abstract class Pinning {
      * throws the reason.
      *
      * @return the pin, if programs are in the overlay or have written to it: it must stay, since
-     *     what they wrote is nowhere else
+     *     what they wrote is nowhere else. It is marked, to be unpinned as soon as can be, unless
+     *     what has been changed past it is harmless
      */
-    final Pin undoOrKeep(Pin pin, Place place, PoolDirectory pool, Upper upper, IOException because)
+    final Pin undoOrKeep(
+            Pin pin, Place place, PoolDirectory pool, Upper upper, Late late, IOException because)
             throws IOException {
         Pin kept = pin;
         try {
@@ -165,7 +167,8 @@ abstract class Pinning {
                 // Nothing covers the target: programs are at the disk's version, as they should.
                 throw new IOException("the overlay out of sight cannot be unmounted");
             }
-            return journalled(bypassed(kept, because).at(Pin.Step.PINNED));
+            boolean settled = !(because instanceof Bypass) && late.settled(kept);
+            return journalled((settled ? kept : bypassed(kept, because)).at(Pin.Step.PINNED));
         } catch (IOException e) {
             if (e == because) {
                 throw e;
@@ -178,6 +181,13 @@ abstract class Pinning {
                             + e.getMessage(),
                     e);
         }
+    }
+
+    /** How to make good what has been changed on disk past the mount. */
+    @FunctionalInterface
+    interface Late {
+        /** Whether the pin is as it should be, now that everybody has arrived. */
+        boolean settled(Pin pin) throws IOException;
     }
 
     /** How to tell whether programs wrote to the upper layer. */

@@ -35,6 +35,7 @@ final class Tree {
     private final Map<Long, FilePath> swapFiles;
     private final int mostNames;
     private final Map<FilePath, Stat> files = new HashMap<>();
+    private final Map<FilePath, Stat> others = new HashMap<>();
     private final List<Directory> directories = new ArrayList<>();
     private final Map<Long, Integer> linked = new HashMap<>();
     private final Set<Long> inodes = new HashSet<>();
@@ -89,6 +90,11 @@ final class Tree {
     /** Regular files by their paths below the target. */
     Map<FilePath, Stat> files() {
         return files;
+    }
+
+    /** Links, device nodes and directories by their paths below the target. */
+    Map<FilePath, Stat> others() {
+        return others;
     }
 
     /** Number of directories, the target included. */
@@ -172,6 +178,9 @@ final class Tree {
                     Cause.MOUNT_POINT, path(path) + " is the root of another volume");
         }
         baseline.name(inode, name, stat);
+        if (!stat.isRegular()) {
+            others.put(path, stat);
+        }
         switch (stat.type()) {
             case Stat.DIRECTORY -> {
                 try (Fd sub = At.open(dir, name, TO_LIST, 0)) {

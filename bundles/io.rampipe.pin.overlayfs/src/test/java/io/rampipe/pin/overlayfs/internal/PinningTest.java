@@ -13,8 +13,10 @@ import io.rampipe.api.Refusal.Cause;
 import io.rampipe.api.RefusedException;
 import io.rampipe.api.Target;
 import io.rampipe.linux.At;
+import io.rampipe.linux.Baseline;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.FileHandle;
+import io.rampipe.linux.Stat;
 import io.rampipe.linux.Xattrs;
 import io.rampipe.testkit.Await;
 import io.rampipe.testkit.Command;
@@ -26,6 +28,9 @@ import java.time.Duration;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CompletionException;
+import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -83,6 +88,17 @@ class PinningTest {
         assertEquals(0, bench.pool.resolve(pin.id()).toFile().list().length);
     }
 
+    /** Starts a program that goes on when the file system is thawed. */
+    private static String held(String command) throws Exception {
+        String pid = Command.shell(command + " >/dev/null 2>&1 & echo $!").strip();
+        Path stat = Path.of("/proc", pid, "stat");
+        Await.until(
+                Duration.ofSeconds(20),
+                () -> Files.readString(stat).contains(") D "),
+                () -> command + " does not wait for the frozen file system");
+        return pid;
+    }
+
     /** It waits for no lease and has nothing open, and makes its directory on disk all the same. */
     @Test
     void whoFoundTheDirectoryOnDiskBeforeIsWaitedFor() throws Exception {
@@ -90,12 +106,7 @@ class PinningTest {
         Path late = dir.resolve("late");
         Command.run("fsfreeze", "--freeze", bench.disk.root().toString());
         try {
-            String pid = Command.shell("mkdir " + late + " >/dev/null 2>&1 & echo $!").strip();
-            Path stat = Path.of("/proc", pid, "stat");
-            Await.until(
-                    Duration.ofSeconds(20),
-                    () -> Files.readString(stat).contains("(mkdir) D "),
-                    () -> "mkdir does not wait for the frozen file system");
+            String pid = held("mkdir " + late);
             RefusedException e = assertThrows(RefusedException.class, () -> bench.pin(dir, "a"));
             assertEquals(Cause.IN_USE, e.refusal().cause());
             assertTrue(e.getMessage().contains("process " + pid + " (mkdir)"), e.getMessage());
@@ -108,6 +119,42 @@ class PinningTest {
         assertTrue(Files.isDirectory(late));
         bench.strategy.unmount(pin);
         bench.strategy.discard(pin);
+    }
+
+    /** So that the overlay cannot be taken away any more when it is noticed. */
+    @Test
+    void whatIsChangedOnDiskWhileProgramsAreInTheOverlayCameFirst() throws Exception {
+        Path dir = bench.directory("d");
+        CompletableFuture<Pin> pinning;
+        Command.run("fsfreeze", "--freeze", bench.disk.root().toString());
+        try {
+            held("mv " + dir.resolve("b") + " " + dir.resolve("late"));
+            pinning = CompletableFuture.supplyAsync(() -> pin(dir));
+            Await.until(Duration.ofSeconds(20), () -> Bench.mounts() == 1, () -> "not mounted");
+            Files.writeString(dir.resolve("new"), "new\n");
+        } finally {
+            Command.run("fsfreeze", "--unfreeze", bench.disk.root().toString());
+        }
+        Pin pin = pinning.get(20, TimeUnit.SECONDS);
+        assertFalse(pin.attributes().containsKey(Pin.BYPASSED));
+        assertEquals("new\n", Files.readString(dir.resolve("new")));
+        assertTrue(Files.exists(dir.resolve("late")));
+        assertFalse(Files.exists(dir.resolve("b")));
+        Baseline baseline = Baseline.load(pin.path(Pin.BASELINE)).orElseThrow();
+        bench.strategy.unmount(pin);
+        try (Fd lower = At.open(FilePath.of(dir.toString()), At.O_RDONLY | At.O_DIRECTORY)) {
+            FilePath late = FilePath.of("late");
+            assertTrue(baseline.same(Stat.of(lower).inode(), late, Stat.at(lower, late)));
+        }
+        bench.strategy.discard(pin);
+    }
+
+    private Pin pin(Path dir) {
+        try {
+            return bench.pin(dir, "a");
+        } catch (Exception e) {
+            throw new CompletionException(e);
+        }
     }
 
     @Test

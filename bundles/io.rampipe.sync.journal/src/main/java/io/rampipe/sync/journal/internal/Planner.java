@@ -349,7 +349,7 @@ final class Planner {
         if (upper.mask() != null) {
             return path == null ? 0 : upper.mask().inode(path);
         }
-        FileHandle handle = UpperLayer.origin(sub).orElse(null);
+        FileHandle handle = FileHandle.copiedUpFrom(sub).orElse(null);
         if (handle == null) {
             return 0;
         }
@@ -813,7 +813,7 @@ final class Planner {
     private void byOrigin(Node n, UpperDirectories dirs) throws IOException {
         try (Fd fd = dirs.openToLook(n)) {
             UpperLayer.refuseMetacopy(fd);
-            FileHandle origin = UpperLayer.origin(fd).orElse(null);
+            FileHandle origin = FileHandle.copiedUpFrom(fd).orElse(null);
             if (origin == null) {
                 return;
             }

@@ -6,14 +6,12 @@ import io.rampipe.api.Target;
 import io.rampipe.linux.At;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
-import io.rampipe.linux.FileHandle;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Mask;
 import io.rampipe.linux.Stat;
 import io.rampipe.linux.Xattrs;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
-import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 
@@ -28,16 +26,10 @@ final class UpperLayer implements AutoCloseable {
 
     static final String OPAQUE = "trusted.overlay.opaque";
     private static final String REDIRECT = "trusted.overlay.redirect";
-    private static final String ORIGIN = "trusted.overlay.origin";
     private static final String METACOPY = "trusted.overlay.metacopy";
     private static final String WHITEOUT = "trusted.overlay.whiteout";
     private static final FilePath INDEX = FilePath.of("index");
     private static final FilePath NO_NAME = FilePath.of("");
-
-    /** Bytes before the file system's own handle in overlayfs's form of file handles. */
-    private static final int HANDLE_HEADER = 21;
-
-    private static final int HANDLE_TYPE = 4;
 
     private final Fd root;
     private final Fd index;
@@ -238,24 +230,6 @@ final class UpperLayer implements AutoCloseable {
         return Xattrs.get(fd, name)
                 .map(b -> new String(b, StandardCharsets.ISO_8859_1))
                 .orElse(null);
-    }
-
-    /** The lower file from which this was copied up, as a handle on the lower's file system. */
-    static Optional<FileHandle> origin(Fd file) throws IOException {
-        byte[] b = Xattrs.get(file, ORIGIN).orElse(null);
-        // Version 0, magic 0xfb, length; flags: 1 for big endian, 2 for any, 4 for upper.
-        if (b == null
-                || b.length <= HANDLE_HEADER
-                || b[0] != 0
-                || b[1] != (byte) 0xfb
-                || (b[2] & 0xff) > b.length
-                || (b[2] & 0xff) <= HANDLE_HEADER
-                || (b[3] & ~3) != 0) {
-            return Optional.empty();
-        }
-        return Optional.of(
-                FileHandle.of(
-                        b[HANDLE_TYPE] & 0xff, Arrays.copyOfRange(b, HANDLE_HEADER, b[2] & 0xff)));
     }
 
     @Override
