@@ -63,7 +63,10 @@ public interface SyncBack {
      */
     Optional<String> version(Pin pin) throws IOException;
 
-    /** Forgets what it remembers of a pin that is gone. */
+    /**
+     * Forgets what it remembers of a pin that is gone, and removes what it has on disk for it that
+     * is worth nothing any more.
+     */
     void forget(Pin pin);
 
     /**

@@ -375,6 +375,15 @@ public final class JournalSyncBack implements SyncBack {
     @Override
     public void forget(Pin pin) {
         states.remove(pin.id());
+        try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps);
+                StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
+            if (!staging.hasLog()) {
+                staging.discard(true);
+            }
+        } catch (IOException e) {
+            // It is worth nothing. The next recovery of the disk removes it.
+            return;
+        }
     }
 
     @Override

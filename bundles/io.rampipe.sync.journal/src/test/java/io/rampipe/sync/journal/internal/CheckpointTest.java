@@ -2,6 +2,7 @@ package io.rampipe.sync.journal.internal;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.rampipe.api.FilePath;
@@ -59,6 +60,18 @@ class CheckpointTest {
 
     private JournalSyncBack sync(Steps steps) {
         return new JournalSyncBack(steps, reports::add);
+    }
+
+    /** A daemon that finds all of it on disk already, and the mount gone, writes nothing. */
+    @Test
+    void whatIsKeptForAMountGoesWithThePin() throws Exception {
+        Pin pin = tree.pin();
+        in("mv d renamed; rm -r renamed");
+        assertTrue(sync(Steps.NONE).checkpoint(pin).consistent());
+        assertNotEquals(List.of(), tree.leftovers(), "an emptied directory");
+        tree.uncover();
+        sync(Steps.NONE).forget(pin);
+        assertEquals(List.of(), tree.leftovers());
     }
 
     /** What would be there after a power cut now. */
