@@ -22,7 +22,7 @@ import java.util.Set;
  *   <li>has ended, or waits for something that a signal would interrupt: nothing between the
  *       look-up of a name on a disk and what is done with it waits so, but for the break of a
  *       lease, whose holder can see that;
- *   <li>has had a processor for {@value #ENOUGH_NANOS} ns, a thousand times as long as such a call
+ *   <li>has had a processor for {@value #ENOUGH_NANOS} ns, a hundred times as long as such a call
  *       takes;
  *   <li>sleeps in a call that changes nothing by name, such as {@code fsync(2)}, which may take
  *       long.
@@ -33,7 +33,7 @@ import java.util.Set;
  * its children.
  */
 public final class InFlight {
-    private static final long ENOUGH_NANOS = 10_000_000;
+    private static final long ENOUGH_NANOS = 3_000_000;
 
     /** PF_KTHREAD of {@code include/linux/sched.h}. */
     private static final long KERNEL_THREAD = 0x00200000;
