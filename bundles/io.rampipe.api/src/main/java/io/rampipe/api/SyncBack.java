@@ -16,6 +16,14 @@ import org.osgi.annotation.versioning.ConsumerType;
  */
 @ConsumerType
 public interface SyncBack {
+    /**
+     * Whether this machine lets it work, and if not, why and what to do; empty means that it does.
+     * One that does not gets no new pins.
+     */
+    default Optional<String> unusable() {
+        return Optional.empty();
+    }
+
     /** Whether it understands pins of this {@link Pin#format}. */
     boolean accepts(String format);
 

@@ -32,6 +32,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.locks.LockSupport;
 import org.osgi.framework.BundleContext;
@@ -77,6 +79,9 @@ public final class Engine implements RamPipe {
     private final Sense sense;
     private final ExitStatus exit;
     private static final Duration LONGEST_FREEZE = Duration.ofDays(1);
+
+    /** Runs what pin strategies and syncbacks do. */
+    private final ExecutorService calls = Executors.newCachedThreadPool(Engine::daemonThread);
 
     /** Held until the disks that new settings or a new syncback bring in have been recovered. */
     private final Object recovering = new Object();
@@ -124,6 +129,12 @@ public final class Engine implements RamPipe {
         keeper.connect(sense, syncer::wake);
         keeper.load();
         begin();
+    }
+
+    private static Thread daemonThread(Runnable call) {
+        Thread thread = new Thread(call, "rampipe-call");
+        thread.setDaemon(true);
+        return thread;
     }
 
     private void begin() {
@@ -242,6 +253,14 @@ public final class Engine implements RamPipe {
         return estimators.get(settings.rate()).filter(e -> !setAside.containsKey(e)).orElse(null);
     }
 
+    private Guard guard(String kind, String name) {
+        return new Guard(
+                kind + " '" + Printable.of(name) + "'",
+                calls,
+                () -> settings.strategyTimeout(),
+                log);
+    }
+
     private void changed() {
         if (running) {
             sense.wake();
@@ -270,8 +289,8 @@ public final class Engine implements RamPipe {
         changed();
     }
 
-    void removeSource(EventSource source) {
-        sources.remove(source);
+    void removeSource(EventSource source, ServiceReference<EventSource> reference) {
+        sources.remove(reference);
         changed();
     }
 
@@ -281,35 +300,38 @@ public final class Engine implements RamPipe {
         changed();
     }
 
-    void removeEstimator(RateEstimator estimator) {
-        estimators.remove(estimator);
+    void removeEstimator(RateEstimator estimator, ServiceReference<RateEstimator> reference) {
+        estimators.remove(reference);
         setAside.remove(estimator);
         changed();
     }
 
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
     void addStrategy(PinStrategy strategy, ServiceReference<PinStrategy> reference) {
-        strategies.add(strategy, reference);
-        keeper.adoptStrays(strategy, strategies.nameOf(strategy));
+        String name = Strategies.nameOf(reference);
+        PinStrategy guarded = new GuardedStrategy(strategy, guard("pin strategy", name));
+        strategies.add(guarded, reference);
+        keeper.adoptStrays(guarded, name);
         changed();
     }
 
-    void removeStrategy(PinStrategy strategy) {
-        strategies.remove(strategy);
+    void removeStrategy(PinStrategy strategy, ServiceReference<PinStrategy> reference) {
+        strategies.remove(reference);
         changed();
     }
 
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
     void addSync(SyncBack sync, ServiceReference<SyncBack> reference) {
+        SyncBack guarded = new GuardedSync(sync, guard("syncback", Strategies.nameOf(reference)));
         synchronized (recovering) {
-            recover(sync, settings);
-            syncs.add(sync, reference);
+            recover(guarded, settings);
+            syncs.add(guarded, reference);
         }
         changed();
     }
 
-    void removeSync(SyncBack sync) {
-        syncs.remove(sync);
+    void removeSync(SyncBack sync, ServiceReference<SyncBack> reference) {
+        syncs.remove(reference);
         changed();
     }
 
@@ -319,6 +341,7 @@ public final class Engine implements RamPipe {
         chooser.stop();
         syncer.stop();
         sense.stop();
+        calls.shutdown();
         boolean done = left.isEmpty();
         try {
             if (done) {
@@ -866,7 +889,7 @@ public final class Engine implements RamPipe {
                         n -> pins("pin", n),
                         x -> "",
                         PinStrategy::unusable));
-        all.addAll(syncs.status(x -> true, n -> pins("sync", n), x -> "", x -> Optional.empty()));
+        all.addAll(syncs.status(x -> true, n -> pins("sync", n), x -> "", SyncBack::unusable));
         all.addAll(Installed.others(context, all, x -> pins(x.kind(), x.name())));
         addMissing(all, "source", s.source().equals("auto") ? List.of() : List.of(s.source()));
         addMissing(all, "rate", List.of(s.rate()));

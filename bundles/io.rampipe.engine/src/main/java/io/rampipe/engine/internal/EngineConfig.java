@@ -156,6 +156,15 @@ public @interface EngineConfig {
 
     @AttributeDefinition(
             description =
+                    "How long a pin strategy or a syncback may take for one step, such as writing a pinned"
+                            + " directory to disk, until it is taken to hang: then it gets nothing new, and what"
+                            + " is pinned stays. For what takes no more than a look it is a minute at most.",
+            min = "1s",
+            max = "1d")
+    String strategy_timeout() default "10m";
+
+    @AttributeDefinition(
+            description =
                     "Event source to use: a name, or 'auto' for fanotify, or inotify where fanotify does not"
                             + " work.")
     String source_use() default "auto";

@@ -385,6 +385,12 @@ final class Keeper {
                             strategy.pin(request, r -> journal.write(named(r, name, true))),
                             name,
                             true);
+        } catch (GuardedStrategy.UnfinishedPinException e) {
+            keepUnfinished(e.pin(), name, key, rate, e.getMessage());
+            throw new RefusedException(
+                    Refusal.Cause.ERROR,
+                    "cannot pin " + target + ": " + e.getMessage() + "; what it has begun is kept",
+                    e);
         } catch (IOException | RuntimeException e) {
             withdraw(id, e);
             if (e instanceof RefusedException refused) {
@@ -407,6 +413,18 @@ final class Keeper {
                 rate,
                 Units.duration(Duration.ofNanos(System.nanoTime() - start)));
         return pin;
+    }
+
+    /** Nobody knows how far it has come: as if a daemon had died while it made the pin. */
+    private void keepUnfinished(Pin record, String strategy, long key, double rate, String why)
+            throws RefusedException {
+        LivePin pin =
+                new LivePin(
+                        named(record, strategy, false), key, false, rate, LivePin.State.ORPHANED);
+        pin.state(LivePin.State.ORPHANED, why);
+        pin.nextUnpin = System.nanoTime() + FIRST_PAUSE;
+        pins.add(pin);
+        changed.run();
     }
 
     /**
@@ -442,7 +460,7 @@ final class Keeper {
         return Stream.concat(
                         settings.get().syncs().stream().flatMap(n -> syncs.get(n).stream()),
                         syncs.all().stream())
-                .filter(s -> s.accepts(format))
+                .filter(s -> s.unusable().isEmpty() && s.accepts(format))
                 .findFirst()
                 .map(syncs::nameOf);
     }
@@ -1158,7 +1176,9 @@ final class Keeper {
                 try {
                     adopt(pin);
                 } catch (IOException | RuntimeException e) {
-                    log.error("cannot take over %s", pin);
+                    if (pin.cause.isEmpty()) {
+                        log.error("cannot take over %s", pin);
+                    }
                     fail(pin, e);
                     pin.state(LivePin.State.ORPHANED, pin.problem());
                 } finally {

@@ -24,18 +24,22 @@ final class Strategies<S> {
         this.kind = kind;
     }
 
+    /**
+     * @param service what is called instead of the service itself, or that
+     */
     void add(S service, ServiceReference<S> reference) {
-        Object name = reference.getProperty(Names.NAME);
-        entries.add(
-                new Entry<>(
-                        name instanceof String s ? s : reference.getBundle().getSymbolicName(),
-                        service,
-                        reference));
+        entries.add(new Entry<>(nameOf(reference), service, reference));
     }
 
-    /** By identity: during an exchange two services of one name are there. */
-    void remove(S service) {
-        entries.removeIf(e -> e.service == service);
+    /** The name of a service. */
+    static String nameOf(ServiceReference<?> reference) {
+        Object name = reference.getProperty(Names.NAME);
+        return name instanceof String s ? s : reference.getBundle().getSymbolicName();
+    }
+
+    /** During an exchange two services of one name are there. */
+    void remove(ServiceReference<S> reference) {
+        entries.removeIf(e -> e.reference.equals(reference));
     }
 
     /** The best ranked of that name. */

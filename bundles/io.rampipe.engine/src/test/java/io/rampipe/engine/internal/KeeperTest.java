@@ -50,6 +50,8 @@ class KeeperTest {
     private final List<String> lines = new ArrayList<>();
     private final Strategies<PinStrategy> strategies = new Strategies<>("pin");
     private final Strategies<SyncBack> syncs = new Strategies<>("sync");
+    private final ServiceReference<PinStrategy> overlayfs = named("overlayfs");
+    private final ServiceReference<SyncBack> journalling = named("journal");
     private ThinPool pool;
     private PinFiles journal;
     private Sense sense;
@@ -71,8 +73,8 @@ class KeeperTest {
         settings = TestSettings.of("/some");
         pool = new ThinPool(runtime.resolve("pool"), 16 << 20);
         journal = new PinFiles(runtime.resolve("pins"));
-        strategies.add(new Scripted(), named("overlayfs"));
-        syncs.add(new ScriptedSync(), named("journal"));
+        strategies.add(new Scripted(), overlayfs);
+        syncs.add(new ScriptedSync(), journalling);
         FormatterLogger log = log();
         keeper = new Keeper(() -> settings, strategies, syncs, pool, journal, log);
         sense =
@@ -380,12 +382,12 @@ class KeeperTest {
     void withoutItsStrategyAPinIsKeptAsAnOrphan() throws Exception {
         LivePin pin = pin();
         PinStrategy gone = strategies.all().get(0);
-        strategies.remove(gone);
+        strategies.remove(overlayfs);
         keeper.adopt();
         assertEquals(LivePin.State.ORPHANED, pin.state());
         assertThrows(IOException.class, () -> keeper.unpin(pin, "test"));
         assertEquals(1, keeper.pins().size());
-        strategies.add(gone, named("overlayfs"));
+        strategies.add(gone, overlayfs);
         keeper.adopt();
         assertEquals(LivePin.State.PINNED, pin.state());
     }
@@ -475,12 +477,14 @@ class KeeperTest {
     void aPinGetsTheSyncbackThatUnderstandsIt() throws Exception {
         SyncBack first = new ScriptedSync("merge", "overlay");
         SyncBack second = new ScriptedSync("blocks");
-        syncs.add(first, named("first"));
+        ServiceReference<SyncBack> withFirst = named("first");
+        syncs.add(first, withFirst);
         syncs.add(second, named("second"));
         settings = TestSettings.of(Map.of("sync_order", new String[] {"second", "first"}));
         assertEquals("first", pin().record().sync());
         assertEquals("first", records().get(0).sync());
-        syncs.all().forEach(syncs::remove);
+        syncs.remove(journalling);
+        syncs.remove(withFirst);
         syncs.add(second, named("second"));
         RefusedException e =
                 assertThrows(
@@ -810,6 +814,7 @@ class KeeperTest {
                                     case "getProperty" ->
                                             arguments[0].equals(Names.NAME) ? name : null;
                                     case "compareTo" -> 0;
+                                    case "equals" -> proxy == arguments[0];
                                     case "hashCode" -> name.hashCode();
                                     default -> null;
                                 });
