@@ -19,4 +19,15 @@ public final class Defaults {
                         (proxy, method, args) ->
                                 others.getOrDefault(method.getName(), method.getDefaultValue())));
     }
+
+    /**
+     * A component as Declarative Services would make it with its default configuration, which is
+     * all that its constructor takes; for strategies of other bundles, whose configuration types
+     * are their own business.
+     */
+    public static <T> T component(Class<T> type) throws ReflectiveOperationException {
+        java.lang.reflect.Constructor<?> constructor = type.getConstructors()[0];
+        Class<?> config = constructor.getParameterTypes()[0];
+        return type.cast(constructor.newInstance(of(config, Map.of())));
+    }
 }

@@ -253,6 +253,27 @@ public final class Engine implements RamPipe {
         return estimators.get(settings.rate()).filter(e -> !setAside.containsKey(e)).orElse(null);
     }
 
+    /** Something that waits. */
+    private interface End {
+        void await() throws InterruptedException;
+    }
+
+    private static void comesToItsEnd(End end) {
+        try {
+            end.await();
+        } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    /** The bundle of a source or an estimator must not go while it is used. */
+    private void letGo() {
+        changed();
+        if (running) {
+            comesToItsEnd(sense::exchanged);
+        }
+    }
+
     private Guard guard(String kind, String name) {
         return new Guard(
                 kind + " '" + Printable.of(name) + "'",
@@ -291,7 +312,7 @@ public final class Engine implements RamPipe {
 
     void removeSource(EventSource source, ServiceReference<EventSource> reference) {
         sources.remove(reference);
-        changed();
+        letGo();
     }
 
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
@@ -303,7 +324,7 @@ public final class Engine implements RamPipe {
     void removeEstimator(RateEstimator estimator, ServiceReference<RateEstimator> reference) {
         estimators.remove(reference);
         setAside.remove(estimator);
-        changed();
+        letGo();
     }
 
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
@@ -316,8 +337,11 @@ public final class Engine implements RamPipe {
     }
 
     void removeStrategy(PinStrategy strategy, ServiceReference<PinStrategy> reference) {
-        strategies.remove(reference);
+        Optional<PinStrategy> gone = strategies.remove(reference);
         changed();
+        if (gone.orElse(null) instanceof GuardedStrategy guarded) {
+            comesToItsEnd(guarded::close);
+        }
     }
 
     @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
@@ -331,13 +355,17 @@ public final class Engine implements RamPipe {
     }
 
     void removeSync(SyncBack sync, ServiceReference<SyncBack> reference) {
-        syncs.remove(reference);
+        Optional<SyncBack> gone = syncs.remove(reference);
         changed();
+        if (gone.orElse(null) instanceof GuardedSync guarded) {
+            comesToItsEnd(guarded::close);
+        }
     }
 
     @Deactivate
     void deactivate() throws InterruptedException {
         Map<FilePath, String> left = shutdown();
+        running = false;
         chooser.stop();
         syncer.stop();
         sense.stop();

@@ -8,6 +8,7 @@ import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Executor;
+import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -29,6 +30,8 @@ final class Guard {
     /** Unexpected exceptions of one step in a row. */
     private static final int MOST_FAILURES = 5;
 
+    private static final long CLOSE_PAUSE_MILLIS = 100;
+
     private final String whose;
     private final Executor threads;
     private final LongSupplier patience;
@@ -36,6 +39,12 @@ final class Guard {
     private final Map<String, Running<?>> hanging = new ConcurrentHashMap<>();
     private final Map<String, Integer> failures = new ConcurrentHashMap<>();
     private volatile String aside = "";
+
+    /** Calls that have not returned, and what lasts longer than a call; guarded by this. */
+    private int busy;
+
+    /** Guarded by this. */
+    private boolean closed;
 
     /** A call of the strategy. */
     interface Call<T> {
@@ -95,36 +104,95 @@ final class Guard {
         return new NonsenseException(whose + ": " + answer, null);
     }
 
-    /** Calls something that only looks. */
-    <T> T quick(String key, String step, Call<T> call) throws IOException {
-        return call(threads, key, step, Math.min(QUICK_NANOS, patience.getAsLong()), call, t -> {});
-    }
-
-    /** Calls something that takes as long as the disk does. */
-    <T> T slow(String key, String step, Call<T> call) throws IOException {
-        return slow(threads, key, step, call, t -> {});
-    }
-
     /**
-     * The same on other threads.
-     *
-     * @param key of what is worked on: as long as a call for it hangs there is no other
-     * @param step for people
-     * @param late takes what is returned when nobody waits for it any more
+     * Before its bundle may go: nothing new is begun, and what has been begun comes to its end,
+     * unless it hangs. A class loader that is taken away from under a syncback leaves it half done.
      */
-    <T> T slow(Executor on, String key, String step, Call<T> call, Consumer<T> late)
-            throws IOException {
-        return call(on, key, step, patience.getAsLong(), call, late);
+    void close() throws InterruptedException {
+        long end = System.nanoTime() + patience.getAsLong();
+        synchronized (this) {
+            closed = true;
+            while (busy > hanging.size() && System.nanoTime() - end < 0) {
+                TimeUnit.MILLISECONDS.timedWait(this, CLOSE_PAUSE_MILLIS);
+            }
+        }
     }
 
-    private <T> T call(
-            Executor on, String key, String step, long limit, Call<T> call, Consumer<T> late)
-            throws IOException {
+    /** Something is begun that may last longer than one call; {@link #leave} ends it. */
+    synchronized void enter(String key) throws IOException {
+        checkReturned(key);
+        if (closed) {
+            throw new IOException(whose + " is going: its bundle is being stopped or updated");
+        }
+        busy++;
+    }
+
+    /** Whether it is at nothing for this key any more. */
+    private void checkReturned(String key) throws HangingException {
         Running<?> before = hanging.get(key);
         if (before != null) {
             throw new HangingException(before.toString());
         }
-        Running<T> running = new Running<>(key, step, call, late);
+    }
+
+    synchronized void leave() {
+        busy--;
+        notifyAll();
+    }
+
+    /** Calls something that only looks. */
+    <T> T quick(String key, String step, Object of, Call<T> call) throws IOException {
+        return once(key, step, of, Math.min(QUICK_NANOS, patience.getAsLong()), call);
+    }
+
+    /** Calls something that takes as long as the disk does. */
+    <T> T slow(String key, String step, Object of, Call<T> call) throws IOException {
+        return once(key, step, of, patience.getAsLong(), call);
+    }
+
+    private <T> T once(String key, String step, Object of, long limit, Call<T> call)
+            throws IOException {
+        enter(key);
+        Call<T> leaving =
+                () -> {
+                    try {
+                        return call.run();
+                    } finally {
+                        leave();
+                    }
+                };
+        try {
+            return call(threads, key, step, of, limit, leaving, t -> {});
+        } catch (RejectedExecutionException e) {
+            leave();
+            throw new IOException(whose + " is not called any more: RamPipe has stopped", e);
+        }
+    }
+
+    /**
+     * The same on other threads, between {@link #enter} and {@link #leave}.
+     *
+     * @param key of what is worked on: as long as a call for it hangs there is no other
+     * @param step for people, and to count its failures
+     * @param of what it is done to, for people
+     * @param late takes what is returned when nobody waits for it any more
+     */
+    <T> T during(Executor on, String key, String step, Object of, Call<T> call, Consumer<T> late)
+            throws IOException {
+        checkReturned(key);
+        return call(on, key, step, of, patience.getAsLong(), call, late);
+    }
+
+    private <T> T call(
+            Executor on,
+            String key,
+            String step,
+            Object of,
+            long limit,
+            Call<T> call,
+            Consumer<T> late)
+            throws IOException {
+        Running<T> running = new Running<>(key, (step + " " + of).strip(), call, late);
         on.execute(running);
         try {
             T answer = running.result(limit);
@@ -135,15 +203,15 @@ final class Guard {
                 failures.remove(step);
                 throw io;
             }
-            throw unexpected(step, e.getCause());
+            throw unexpected(step, of, e.getCause());
         } catch (InterruptedException e) {
             Thread.currentThread().interrupt();
             throw new IOException("interrupted", e);
         }
     }
 
-    private NonsenseException unexpected(String step, Throwable thrown) {
-        String what = "it throws " + thrown + " (" + step + ")";
+    private NonsenseException unexpected(String step, Object of, Throwable thrown) {
+        String what = "it throws " + thrown + " (" + (step + " " + of).strip() + ")";
         int times = failures.merge(step, 1, Integer::sum);
         if (times == 1) {
             log.error(whose + ": " + what, thrown);

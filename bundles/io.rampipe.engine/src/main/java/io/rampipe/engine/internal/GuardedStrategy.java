@@ -50,6 +50,11 @@ final class GuardedStrategy implements PinStrategy {
         this.guard = guard;
     }
 
+    /** Before its bundle may go. */
+    void close() throws InterruptedException {
+        guard.close();
+    }
+
     @Override
     public Optional<String> unusable() {
         Optional<String> aside = guard.setAside();
@@ -57,7 +62,8 @@ final class GuardedStrategy implements PinStrategy {
             return aside;
         }
         try {
-            Optional<String> answer = guard.quick("", "looks whether it can work", inner::unusable);
+            Optional<String> answer =
+                    guard.quick("", "looks whether it can work", "", inner::unusable);
             if (answer == null) {
                 throw guard.nonsense("it answers null when asked whether it can work");
             }
@@ -71,9 +77,7 @@ final class GuardedStrategy implements PinStrategy {
     public Estimate examine(Target target, List<FilePath> hot) throws IOException {
         Estimate e =
                 guard.slow(
-                        target.path().raw(),
-                        "examines " + target,
-                        () -> inner.examine(target, hot));
+                        target.path().raw(), "examines", target, () -> inner.examine(target, hot));
         if (e == null || e.bytes() < 0 || e.most() < 0 || e.files() < 0 || e.reserved() < 0) {
             throw guard.nonsense("it estimates " + e + " for " + target);
         }
@@ -88,7 +92,8 @@ final class GuardedStrategy implements PinStrategy {
             pin =
                     guard.slow(
                             request.id(),
-                            "pins " + request.target(),
+                            "pins",
+                            request.target(),
                             () -> inner.pin(request, records));
             if (pin == null || !pin.equals(records.last())) {
                 throw guard.nonsense(
@@ -193,7 +198,8 @@ final class GuardedStrategy implements PinStrategy {
     public void unmount(Pin pin) throws IOException {
         guard.slow(
                 pin.id(),
-                "unmounts " + pin.target(),
+                "unmounts",
+                pin.target(),
                 () -> {
                     inner.unmount(pin);
                     return null;
@@ -202,26 +208,27 @@ final class GuardedStrategy implements PinStrategy {
 
     @Override
     public Pin remount(Pin pin) throws IOException {
-        Pin again = guard.slow(pin.id(), "remounts " + pin.target(), () -> inner.remount(pin));
+        Pin again = guard.slow(pin.id(), "remounts", pin.target(), () -> inner.remount(pin));
         check(again, pin.id(), pin.target(), null);
         return again;
     }
 
     @Override
     public boolean mounted(Pin pin) throws IOException {
-        return guard.quick(pin.id(), "looks at " + pin.target(), () -> inner.mounted(pin));
+        return guard.quick(pin.id(), "looks at", pin.target(), () -> inner.mounted(pin));
     }
 
     @Override
     public boolean lingers(Pin pin) throws IOException {
-        return guard.quick(pin.id(), "looks who uses " + pin.target(), () -> inner.lingers(pin));
+        return guard.quick(pin.id(), "looks who uses", pin.target(), () -> inner.lingers(pin));
     }
 
     @Override
     public void discard(Pin pin) throws IOException {
         guard.slow(
                 pin.id(),
-                "discards " + pin.target(),
+                "discards",
+                pin.target(),
                 () -> {
                     inner.discard(pin);
                     return null;
@@ -231,7 +238,7 @@ final class GuardedStrategy implements PinStrategy {
     @Override
     public List<Stray> strays(FilePath pool, Set<String> recorded) throws IOException {
         List<Stray> strays =
-                guard.quick("", "looks for strays", () -> inner.strays(pool, recorded));
+                guard.quick("", "looks for strays in", pool, () -> inner.strays(pool, recorded));
         if (strays == null) {
             throw guard.nonsense("it answers null when asked for strays");
         }

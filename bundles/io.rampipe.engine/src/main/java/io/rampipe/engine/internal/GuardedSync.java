@@ -24,6 +24,11 @@ final class GuardedSync implements SyncBack {
         this.guard = guard;
     }
 
+    /** Before its bundle may go. */
+    void close() throws InterruptedException {
+        guard.close();
+    }
+
     @Override
     public Optional<String> unusable() {
         Optional<String> aside = guard.setAside();
@@ -32,7 +37,7 @@ final class GuardedSync implements SyncBack {
         }
         try {
             return some(
-                    guard.quick("", "looks whether it can work", inner::unusable),
+                    guard.quick("", "looks whether it can work", "", inner::unusable),
                     "whether it can work");
         } catch (IOException e) {
             return Optional.of(String.valueOf(e.getMessage()));
@@ -49,7 +54,7 @@ final class GuardedSync implements SyncBack {
     @Override
     public boolean accepts(String format) {
         try {
-            return guard.quick("", "looks at format " + format, () -> inner.accepts(format));
+            return guard.quick("", "looks at format", format, () -> inner.accepts(format));
         } catch (IOException e) {
             return false;
         }
@@ -65,7 +70,8 @@ final class GuardedSync implements SyncBack {
         return checked(
                 guard.slow(
                         pin.id(),
-                        "checkpoints " + pin.target(),
+                        "checkpoints",
+                        pin.target(),
                         () -> inner.checkpoint(pin, allowance)),
                 pin);
     }
@@ -97,13 +103,15 @@ final class GuardedSync implements SyncBack {
                             return t;
                         });
         boolean begun = false;
+        guard.enter(pin.id());
         try {
             Last last =
                     some(
-                            guard.slow(
+                            guard.during(
                                     thread,
                                     pin.id(),
-                                    "begins the last syncback of " + pin.target(),
+                                    "begins the last syncback of",
+                                    pin.target(),
                                     () -> inner.begin(pin),
                                     Last::close),
                             "the last syncback");
@@ -111,6 +119,8 @@ final class GuardedSync implements SyncBack {
             return new GuardedLast(pin, last, thread);
         } finally {
             if (!begun) {
+                // After what it may be at.
+                thread.execute(guard::leave);
                 thread.shutdown();
             }
         }
@@ -131,10 +141,11 @@ final class GuardedSync implements SyncBack {
         public Result finish() throws IOException {
             try {
                 return checked(
-                        guard.slow(
+                        guard.during(
                                 thread,
                                 pin.id(),
-                                "writes the rest of " + pin.target(),
+                                "writes the rest of",
+                                pin.target(),
                                 last::finish,
                                 late -> {}),
                         pin);
@@ -147,10 +158,11 @@ final class GuardedSync implements SyncBack {
         @Override
         public void close() {
             try {
-                guard.slow(
+                guard.during(
                         thread,
                         pin.id(),
-                        "ends the last syncback of " + pin.target(),
+                        "ends the last syncback of",
+                        pin.target(),
                         () -> {
                             last.close();
                             return null;
@@ -162,6 +174,7 @@ final class GuardedSync implements SyncBack {
             } catch (IOException e) {
                 // It threw; the guard has told.
             } finally {
+                thread.execute(guard::leave);
                 thread.shutdown();
             }
         }
@@ -173,7 +186,8 @@ final class GuardedSync implements SyncBack {
                 some(
                         guard.quick(
                                 pin.id(),
-                                "looks what is dirty in " + pin.target(),
+                                "looks what is dirty in",
+                                pin.target(),
                                 () -> inner.dirty(pin)),
                         "what is dirty");
         if (dirty.files() < 0 || dirty.bytes() < 0) {
@@ -187,7 +201,8 @@ final class GuardedSync implements SyncBack {
         return some(
                 guard.quick(
                         pin.id(),
-                        "looks at the version of " + pin.target(),
+                        "looks at the version of",
+                        pin.target(),
                         () -> inner.version(pin)),
                 "a version");
     }
@@ -197,7 +212,8 @@ final class GuardedSync implements SyncBack {
         try {
             guard.quick(
                     pin.id(),
-                    "forgets " + pin.target(),
+                    "forgets",
+                    pin.target(),
                     () -> {
                         inner.forget(pin);
                         return null;
@@ -211,7 +227,8 @@ final class GuardedSync implements SyncBack {
     public List<String> recover(Collection<FilePath> directories, Collection<Pin> pins)
             throws IOException {
         return some(
-                guard.slow(RECOVERY, "recovers", () -> inner.recover(directories, pins)),
+                guard.slow(
+                        RECOVERY, "recovers", directories, () -> inner.recover(directories, pins)),
                 "what it has recovered");
     }
 
@@ -220,7 +237,10 @@ final class GuardedSync implements SyncBack {
             throws IOException {
         return some(
                 guard.slow(
-                        RECOVERY, "looks for conflicts", () -> inner.conflicts(directories, pins)),
+                        RECOVERY,
+                        "looks for conflicts in",
+                        directories,
+                        () -> inner.conflicts(directories, pins)),
                 "conflicts");
     }
 
@@ -230,7 +250,8 @@ final class GuardedSync implements SyncBack {
                 some(
                         guard.slow(
                                 pin.id(),
-                                "looks at the directory of " + pin.target(),
+                                "looks at the directory of",
+                                pin.target(),
                                 () -> inner.replaced(pin)),
                         "the directory");
         if (!other.id().equals(pin.id())) {
@@ -243,7 +264,8 @@ final class GuardedSync implements SyncBack {
     public void conflict(Pin pin, String what) throws IOException {
         guard.slow(
                 pin.id(),
-                "keeps a conflict of " + pin.target(),
+                "keeps a conflict of",
+                pin.target(),
                 () -> {
                     inner.conflict(pin, what);
                     return null;

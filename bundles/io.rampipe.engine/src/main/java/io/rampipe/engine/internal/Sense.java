@@ -191,6 +191,24 @@ final class Sense {
         }
     }
 
+    /**
+     * Returns once what is wanted now is in use, and nothing else is any more, unless it hangs. Any
+     * other thread.
+     */
+    void exchanged() throws InterruptedException {
+        try {
+            // What is wanted is taken up between the tasks of one round and those of the next.
+            for (int rounds = 0; rounds < 2; rounds++) {
+                call(on -> null);
+            }
+        } catch (IOException e) {
+            failures.problem("a strategy goes while it is used: " + e.getMessage());
+        }
+        if (Thread.interrupted()) {
+            throw new InterruptedException();
+        }
+    }
+
     /** Watches a pin's own mount; its rate goes on where the target's was. */
     void pinned(LivePin pin) throws IOException {
         call(

@@ -37,9 +37,16 @@ final class Strategies<S> {
         return name instanceof String s ? s : reference.getBundle().getSymbolicName();
     }
 
-    /** During an exchange two services of one name are there. */
-    void remove(ServiceReference<S> reference) {
-        entries.removeIf(e -> e.reference.equals(reference));
+    /**
+     * During an exchange two services of one name are there.
+     *
+     * @return what was called instead of it; empty if it was not there
+     */
+    Optional<S> remove(ServiceReference<S> reference) {
+        Optional<Entry<S>> gone =
+                entries.stream().filter(e -> e.reference.equals(reference)).findFirst();
+        gone.ifPresent(entries::remove);
+        return gone.map(Entry::service);
     }
 
     /** The best ranked of that name. */

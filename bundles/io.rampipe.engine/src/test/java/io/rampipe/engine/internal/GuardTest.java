@@ -173,8 +173,9 @@ class GuardTest {
                                 }));
         for (int i = 0; i < 5; i++) {
             assertEquals(Optional.empty(), strategy.unusable());
+            Target target = Target.directory(FilePath.of("/some/where/" + i));
             IOException e =
-                    assertThrows(IOException.class, () -> strategy.examine(TARGET, List.of()));
+                    assertThrows(IOException.class, () -> strategy.examine(target, List.of()));
             assertTrue(e.getMessage().contains("oops"), e.getMessage());
         }
         assertTrue(strategy.unusable().orElse("").contains("oops"));
@@ -414,5 +415,72 @@ class GuardTest {
         assertThrows(Guard.HangingException.class, () -> sync.begin(PIN));
         hang.countDown();
         Await.until(SOON, () -> calls.contains("close"), calls::toString);
+    }
+
+    @Test
+    void aBundleGoesOnlyAfterWhatItHasBegun() throws Exception {
+        CountDownLatch begun = new CountDownLatch(1);
+        CountDownLatch go = new CountDownLatch(1);
+        SyncBack.Last last =
+                behaving(SyncBack.Last.class, Map.of("finish", a -> Result.NOT_AT_REST));
+        SyncBack sync =
+                sync(
+                        Map.of(
+                                "dirty",
+                                a -> new Dirty(0, 0, 0),
+                                "begin",
+                                a -> last,
+                                "checkpoint",
+                                a -> {
+                                    begun.countDown();
+                                    go.await();
+                                    calls.add("done");
+                                    return Result.NOT_AT_REST;
+                                }));
+        SyncBack.Last open = sync.begin(PIN);
+        threads.submit(() -> sync.checkpoint(PIN));
+        begun.await();
+        threads.submit(
+                () -> {
+                    guard.close();
+                    calls.add("gone");
+                    return null;
+                });
+        Await.until(
+                SOON,
+                () -> {
+                    try {
+                        sync.dirty(PIN);
+                        return false;
+                    } catch (IOException e) {
+                        return e.getMessage().contains("is being stopped or updated");
+                    }
+                },
+                calls::toString);
+        assertFalse(calls.contains("gone"));
+        go.countDown();
+        Await.until(SOON, () -> calls.contains("done"), calls::toString);
+        // What it has begun it may finish.
+        assertEquals(Result.NOT_AT_REST, open.finish());
+        assertFalse(calls.contains("gone"));
+        open.close();
+        Await.until(SOON, () -> calls.contains("gone"), calls::toString);
+    }
+
+    /** A method with a default would otherwise be answered without asking the strategy. */
+    @Test
+    void everyMethodIsGuarded() {
+        for (Class<?>[] pair :
+                new Class<?>[][] {
+                    {PinStrategy.class, GuardedStrategy.class}, {SyncBack.class, GuardedSync.class}
+                }) {
+            for (java.lang.reflect.Method m : pair[0].getMethods()) {
+                if (!java.lang.reflect.Modifier.isStatic(m.getModifiers())) {
+                    org.junit.jupiter.api.Assertions.assertDoesNotThrow(
+                            () -> pair[1].getDeclaredMethod(m.getName(), m.getParameterTypes()),
+                            () -> pair[1].getSimpleName() + " lacks " + m);
+                }
+            }
+        }
     }
 }

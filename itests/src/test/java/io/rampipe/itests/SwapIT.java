@@ -1,0 +1,183 @@
+package io.rampipe.itests;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import com.google.gson.JsonElement;
+import com.google.gson.JsonObject;
+import io.rampipe.testkit.Await;
+import io.rampipe.testkit.NeedsMounts;
+import io.rampipe.testkit.ScratchDisk;
+import java.io.IOException;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+
+/**
+ * Strategies exchanged again and again in a running daemon while programs write: nothing that gets
+ * hot is missed, no pin lost or doubled, nothing leaks. {@code -Drampipe.swaps=N} exchanges the
+ * estimator N times and the source N/10 times; what is held before and after is printed.
+ */
+@NeedsMounts
+@Timeout(900)
+class SwapIT {
+    private static final int SWAPS = Integer.getInteger("rampipe.swaps", 1000);
+    private static final int WARM_UP = 30;
+    private static final int LEAST_HEATED = 3;
+
+    /** Of each kind that many may be there by chance. */
+    private static final int SPARE = 4;
+
+    private static final long HEAP_SPARE = 1 << 20;
+    private static final Duration SOON = Duration.ofSeconds(60);
+    private static final String[] STEADY = {"one", "two", "three"};
+
+    private ScratchDisk disk;
+    private Daemon daemon;
+    private Load load;
+
+    @BeforeEach
+    void setUp() throws Exception {
+        disk = ScratchDisk.ext4(96);
+        daemon =
+                new Daemon(disk.aside("daemon"))
+                        .set("watch.directories", disk.root().toString())
+                        .set("pool.size", "64M")
+                        .set("rate.half_life", "5s")
+                        .set("checkpoint.interval", "1s")
+                        .set("stop.timeout", "20s")
+                        .start();
+        load = new Load();
+        for (String name : STEADY) {
+            load.add(directory(name).resolve("data"));
+        }
+        for (String name : STEADY) {
+            Await.until(SOON, () -> daemon.pinned(directory(name)), daemon::logText);
+        }
+    }
+
+    @AfterEach
+    void tearDown() throws Exception {
+        load.close();
+        daemon.close();
+        disk.close();
+    }
+
+    private Path directory(String name) {
+        return disk.root().resolve("home/" + name);
+    }
+
+    /** One exchange of many. */
+    private interface Exchange {
+        void run(int n) throws Exception;
+    }
+
+    private void exchange(int times, Exchange exchange) throws Exception {
+        for (int n = 0; n < WARM_UP; n++) {
+            exchange.run(n);
+        }
+        Footprint before = Footprint.of(daemon.pid());
+        int heated = 0;
+        Path hot = null;
+        long since = 0;
+        int n = 0;
+        for (; n < times || heated < LEAST_HEATED; n++) {
+            exchange.run(n);
+            load.check();
+            if (n % 5 != 0) {
+                continue;
+            }
+            Map<String, Integer> pins = pins();
+            for (String name : STEADY) {
+                assertEquals(1, pins.get(directory(name).toString()), () -> name + ": " + pins);
+            }
+            // Something else gets hot, one after the other, and must be found in spite of it all.
+            if (hot == null) {
+                hot = directory("heated" + heated).resolve("data");
+                load.add(hot);
+                since = System.nanoTime();
+            } else if (pins.containsKey(hot.getParent().toString())) {
+                load.remove(hot);
+                daemon.command("unpin", hot.getParent().toString());
+                heated++;
+                hot = null;
+            } else {
+                assertTrue(
+                        System.nanoTime() - since < SOON.toNanos(),
+                        hot + " was not found: " + daemon.logText());
+            }
+        }
+        if (hot != null) {
+            load.remove(hot);
+            daemon.command("unpin", hot.getParent().toString());
+        }
+        // What is busy is sampled, by marks that come and go; the kernel and the JVM take their
+        // time to let go of things.
+        Footprint[] last = new Footprint[1];
+        Await.until(
+                SOON,
+                () -> {
+                    last[0] = Footprint.of(daemon.pid());
+                    return last[0].leaks(before, SPARE, HEAP_SPARE).isEmpty();
+                },
+                () -> "leaks: " + last[0].leaks(before, SPARE, HEAP_SPARE) + before + last[0]);
+        Footprint after = last[0];
+        System.out.printf(
+                "%d exchanges, %d directories found%n  before: %s%n  after:  %s%n",
+                n, heated, before.summary(), after.summary());
+        after.instances()
+                .forEach(
+                        (type, now) -> {
+                            long then = before.instances().getOrDefault(type, 0L);
+                            if (now > then + 20) {
+                                System.out.printf("  %s: %d, then %d%n", type, then, now);
+                            }
+                        });
+        load.end();
+        assertEquals(0, daemon.stop(), daemon::logText);
+        disk.unmount();
+        disk.mount();
+        assertEquals(List.of(), load.differences());
+    }
+
+    private Map<String, Integer> pins() throws IOException {
+        Map<String, Integer> pins = new TreeMap<>();
+        for (JsonElement e : daemon.command("pins", "--json").ok().json().getAsJsonArray("pins")) {
+            JsonObject pin = e.getAsJsonObject();
+            pins.merge(pin.get("path").getAsString(), 1, Integer::sum);
+        }
+        return pins;
+    }
+
+    @Test
+    void estimators() throws Exception {
+        String[] names = {"window", "sketch", "ema"};
+        exchange(SWAPS, n -> daemon.command("use", "rate", names[n % names.length]).ok());
+    }
+
+    @Test
+    void eventSources() throws Exception {
+        String[] names = {"inotify", "fanotify"};
+        exchange(SWAPS / 10, n -> daemon.command("use", "source", names[n % names.length]).ok());
+    }
+
+    @Test
+    void bundlesOfStrategies() throws Exception {
+        String[] bundles = {
+            "io.rampipe.rate.ema",
+            "io.rampipe.source.fanotify",
+            "io.rampipe.pin.overlayfs",
+            "io.rampipe.sync.journal"
+        };
+        // Each has a class loader of its own, which must go with it.
+        exchange(
+                SWAPS / 10,
+                n -> daemon.command("gogo", "update " + bundles[n % bundles.length]).ok());
+    }
+}
