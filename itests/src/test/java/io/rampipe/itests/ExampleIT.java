@@ -2,6 +2,7 @@ package io.rampipe.itests;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.rampipe.testkit.Await;
 import io.rampipe.testkit.Command;
@@ -11,91 +12,219 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
-import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-/** The way of docs/strategies.md, from a copy of the example to a pin that it has caused. */
+/**
+ * The examples and docs/strategies.md as outsiders would use them: in a directory of their own,
+ * without the reactor.
+ */
 @NeedsMounts
-@Timeout(240)
+@Timeout(400)
 class ExampleIT {
     private static final Duration SOON = Duration.ofSeconds(60);
+    private static final Path CHECKOUT = Path.of("..").toAbsolutePath().normalize();
+    private static final Path SDK = CHECKOUT.resolve("sdk/target/sdk");
+    private static final Pattern BLOCK =
+            Pattern.compile("^ *```sh\\n(.*?)^ *```$", Pattern.MULTILINE | Pattern.DOTALL);
 
     private ScratchDisk disk;
-    private Path deployed;
+    private Path clean;
+    private final List<Path> deployed = new ArrayList<>();
 
     @BeforeEach
     void setUp() throws Exception {
         disk = ScratchDisk.ext4(96);
-        deployed = Daemon.HOME.resolve("deploy/com.example.minute-1.0.0.jar");
+        clean = disk.aside("clean");
     }
 
     @AfterEach
     void tearDown() throws Exception {
-        Files.deleteIfExists(deployed);
+        for (Path jar : deployed) {
+            Files.deleteIfExists(jar);
+        }
         disk.close();
     }
 
-    @Test
-    void anEstimatorIsBuiltFromOutsideDeployedUsedAndRemoved() throws Exception {
-        Path project = disk.aside("example").resolve("rate-minute");
-        Command.run("cp", "-r", Path.of("../examples/rate-minute").toString(), project.toString());
-        Command.run(
-                "mvn",
-                "-o",
-                "-q",
-                "-f",
-                project.resolve("pom.xml").toString(),
-                "-Drampipe.home=" + Daemon.HOME,
-                "package");
-        Path profile = Files.createDirectories(disk.root().resolve("home/profile"));
-        Path hot = profile.resolve("hot.txt");
-        try (Daemon daemon =
-                new Daemon(disk.aside("daemon"))
-                        .set("watch.directories", disk.root().toString())
-                        .set("pool.size", "64M")
-                        .set("pin.rate", "1")
-                        .set("rate.use", "minute")) {
-            daemon.startAs("holding");
-            assertTrue(
-                    daemon.command("status").out().contains("'minute' is not there"),
-                    daemon::logText);
-            // Moved into place, as a file that grows may be taken for a broken one.
-            Path beside = Daemon.HOME.resolve("example.tmp");
-            Files.copy(
-                    project.resolve("target/com.example.minute-1.0.0.jar"),
-                    beside,
-                    StandardCopyOption.REPLACE_EXISTING);
-            Files.move(beside, deployed, StandardCopyOption.ATOMIC_MOVE);
-            Await.until(
-                    SOON,
-                    () -> {
-                        append(hot);
-                        return daemon.pinned(profile);
-                    },
-                    daemon::logText);
-            String table = daemon.command("strategies").ok().out();
-            assertTrue(
-                    table.lines().anyMatch(l -> l.contains("minute") && l.contains("com.example")),
-                    table);
-            append(hot);
+    private Daemon daemon() throws Exception {
+        return new Daemon(disk.aside("daemon"))
+                .set("watch.directories", disk.root().toString())
+                .set("pool.size", "64M")
+                .set("pin.rate", "1")
+                .start();
+    }
 
-            Files.delete(deployed);
-            Await.until(
-                    SOON,
-                    () -> daemon.command("status").out().contains("'minute' is not there"),
-                    daemon::logText);
-            assertTrue(daemon.pinned(profile), "what is pinned stays, with no estimator");
-            String content = Files.readString(hot);
+    private Path deployed(String jar) {
+        Path path = Daemon.HOME.resolve("deploy").resolve(jar);
+        deployed.add(path);
+        return path;
+    }
+
+    @Test
+    void theNewcomersPathLeadsToAPinThatTheirEstimatorHasChosen() throws Exception {
+        String page = Files.readString(CHECKOUT.resolve("docs/strategies.md"));
+        StringBuilder before = new StringBuilder("set -eu\n");
+        StringBuilder after = new StringBuilder("set -eu\ncd mine\n");
+        Matcher block = BLOCK.matcher(page);
+        boolean inUse = false;
+        int blocks = 0;
+        while (block.find()) {
+            (inUse ? after : before).append(block.group(1));
+            inUse |= block.group(1).contains("rampipe use");
+            blocks++;
+        }
+        assertTrue(blocks >= 7, blocks + " blocks of commands in docs/strategies.md");
+        deployed("com.example.mine-1.0.0.jar");
+        Path profile = Files.createDirectories(disk.root().resolve("home/profile"));
+        try (Daemon daemon = daemon();
+                Load load = new Load()) {
+            String said = run(before.toString());
+            assertTrue(
+                    said.lines().anyMatch(l -> l.matches(".*\\bmine\\b.*com\\.example\\.mine.*")),
+                    said);
+            load.add(profile.resolve("hot.txt"));
+            Await.until(SOON, () -> daemon.pinned(profile), daemon::logText);
+            run(after.toString());
+            assertTrue(daemon.pinned(profile), "what is pinned stays");
+            load.end();
             assertEquals(0, daemon.stop(), daemon::logText);
-            assertEquals(content, Files.readString(hot));
+            assertEquals(List.of(), load.differences());
         }
     }
 
-    private static void append(Path file) throws IOException {
-        Files.writeString(file, "x\n", StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+    /** Commands of the page, with what it takes for granted. */
+    private String run(String script) throws IOException {
+        Path bin = Files.createDirectories(clean.resolve("bin"));
+        program(
+                bin.resolve("rampipe"),
+                "exec '"
+                        + Daemon.HOME
+                        + "/bin/rampipe' --runtime '"
+                        + disk.aside("daemon/run")
+                        + "' \"$@\"");
+        // What Maven needs is there since the build.
+        program(
+                bin.resolve("mvn"),
+                "exec " + Command.shell("command -v mvn").strip() + " -o \"$@\"");
+        return Command.shell(
+                "export PATH='"
+                        + bin
+                        + "':\"$PATH\" RAMPIPE='"
+                        + Daemon.HOME
+                        + "' CHECKOUT='"
+                        + CHECKOUT
+                        + "'; cd '"
+                        + clean
+                        + "'\n"
+                        + script);
+    }
+
+    private static void program(Path path, String command) throws IOException {
+        Files.writeString(path, "#!/bin/sh\n" + command + "\n");
+        Files.setPosixFilePermissions(path, PosixFilePermissions.fromString("rwxr-xr-x"));
+    }
+
+    private Path build(String example, String... more) throws IOException {
+        Path project = clean.resolve(example);
+        Command.run(
+                "cp",
+                "-r",
+                CHECKOUT.resolve("examples").resolve(example).toString(),
+                project.toString());
+        List<String> command =
+                new ArrayList<>(
+                        List.of(
+                                "mvn",
+                                "-o",
+                                "-q",
+                                "-f",
+                                project.resolve("pom.xml").toString(),
+                                "-Drampipe.home=" + Daemon.HOME));
+        command.addAll(List.of(more));
+        command.add("package");
+        Command.run(command.toArray(new String[0]));
+        return project.resolve("target");
+    }
+
+    @Test
+    void theExamplesPassTheContractTests() throws Exception {
+        assumeTrue(
+                Files.exists(SDK.resolve("tck.jar")),
+                "sdk/target/sdk is not there: it is made by mvn verify");
+        for (String example : new String[] {"rate-minute", "pin-small"}) {
+            Path reports = build(example, "-Drampipe.sdk=" + SDK).resolve("surefire-reports");
+            String report = Command.shell("cat '" + reports + "'/*.txt");
+            assertTrue(
+                    report.matches(
+                            "(?s).*Tests run: [1-9][0-9]*, Failures: 0, Errors: 0, Skipped: 0.*"),
+                    report);
+        }
+    }
+
+    @Test
+    void aPinPolicyIsDeployedIntoARunningDaemonAndRemovedWhileItHasAPin() throws Exception {
+        Path jar = build("pin-small").resolve("com.example.small-1.0.0.jar");
+        Path small = Files.createDirectories(disk.root().resolve("home/small"));
+        Path large = Files.createDirectories(disk.root().resolve("home/large"));
+        Command.shell("head -c 5000000 /dev/zero > '" + large + "/data'");
+        try (Daemon daemon = daemon();
+                Load load = new Load()) {
+            Path place = deployed("com.example.small-1.0.0.jar");
+            Path beside = Daemon.HOME.resolve("example.tmp");
+            Files.copy(jar, beside, StandardCopyOption.REPLACE_EXISTING);
+            Files.move(beside, place, StandardCopyOption.ATOMIC_MOVE);
+            Await.until(
+                    SOON,
+                    () -> daemon.command("use", "pin", "small").status() == 0,
+                    daemon::logText);
+            load.add(small.resolve("hot.txt"));
+            Await.until(SOON, () -> daemon.pinned(small), daemon::logText);
+            assertEquals("small", strategy(daemon, small));
+            String why = daemon.command("why", large.toString()).ok().out();
+            assertTrue(why.contains("small refuses the directory") && why.contains("4194304"), why);
+            daemon.command("pin", large.toString()).ok();
+            assertEquals("overlayfs", strategy(daemon, large));
+
+            // What it has pinned is kept without it, and programs notice nothing.
+            Files.delete(place);
+            Await.until(
+                    SOON,
+                    () ->
+                            daemon.pin(small)
+                                    .orElseThrow()
+                                    .get("state")
+                                    .getAsString()
+                                    .equals("orphaned"),
+                    daemon::logText);
+            load.check();
+            Files.copy(jar, beside, StandardCopyOption.REPLACE_EXISTING);
+            Files.move(beside, place, StandardCopyOption.ATOMIC_MOVE);
+            Await.until(
+                    SOON,
+                    () ->
+                            !daemon.pin(small)
+                                    .orElseThrow()
+                                    .get("state")
+                                    .getAsString()
+                                    .equals("orphaned"),
+                    daemon::logText);
+            load.end();
+            assertEquals(0, daemon.stop(), daemon::logText);
+            disk.unmount();
+            disk.mount();
+            assertEquals(List.of(), load.differences());
+        }
+    }
+
+    private static String strategy(Daemon daemon, Path target) throws IOException {
+        return daemon.pin(target).orElseThrow().get("strategy").getAsString();
     }
 }

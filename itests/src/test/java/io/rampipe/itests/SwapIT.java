@@ -180,4 +180,25 @@ class SwapIT {
                 SWAPS / 10,
                 n -> daemon.command("gogo", "update " + bundles[n % bundles.length]).ok());
     }
+
+    /** The framework itself, in the same process: everything is written back, then begun anew. */
+    @Test
+    void theFramework() throws Exception {
+        daemon.command("gogo", "update 0");
+        Await.until(
+                SOON,
+                () -> daemon.logText().contains("stopped; everything is on disk"),
+                daemon::logText);
+        for (String name : STEADY) {
+            Await.until(
+                    SOON,
+                    () -> daemon.command("status").status() == 0 && daemon.pinned(directory(name)),
+                    daemon::logText);
+        }
+        load.end();
+        assertEquals(0, daemon.stop(), daemon::logText);
+        disk.unmount();
+        disk.mount();
+        assertEquals(List.of(), load.differences());
+    }
 }

@@ -5,7 +5,7 @@ import org.osgi.service.component.annotations.Component;
 
 /**
  * Counts in this minute and in the one before, whose count fades while this one goes on. Each key
- * has one place in a table of fixed size; of two with the same place the hotter one stays.
+ * has two places in a table of fixed size; the hotter ones stay.
  */
 @Component(property = "rampipe.name=minute")
 public final class MinuteEstimator implements RateEstimator {
@@ -21,10 +21,10 @@ public final class MinuteEstimator implements RateEstimator {
 
     @Override
     public double add(long key, double weight, long now) {
-        int place = place(key);
+        int place = place(key, now);
         if (keys[place] != key) {
             if (keys[place] != 0 && rate(place, now) > weight / 60) {
-                return 0;
+                return 0; // Too cold to be counted.
             }
             take(place, key, now);
         }
@@ -35,13 +35,13 @@ public final class MinuteEstimator implements RateEstimator {
 
     @Override
     public double rate(long key, long now) {
-        int place = place(key);
+        int place = place(key, now);
         return keys[place] == key ? rate(place, now) : 0;
     }
 
     @Override
     public void seed(long key, double rate, long now) {
-        int place = place(key);
+        int place = place(key, now);
         take(place, key, now);
         before[place] = (float) (rate * 60);
         current[place] = (float) (rate * 60 * faded(now));
@@ -49,10 +49,9 @@ public final class MinuteEstimator implements RateEstimator {
 
     @Override
     public void forget(long key) {
-        if (keys[place(key)] == key) {
-            keys[place(key)] = 0;
-            size--;
-        }
+        int place = place(key, start);
+        size -= keys[place] == key ? 1 : 0;
+        keys[place] = keys[place] == key ? 0 : keys[place];
     }
 
     @Override
@@ -71,17 +70,16 @@ public final class MinuteEstimator implements RateEstimator {
         return ((passed == 0 ? current[place] : 0) + old * (1 - faded(now))) / 60;
     }
 
-    /** The part of this minute that is over. */
     private double faded(long now) {
         return (double) ((now - start) % MINUTE) / MINUTE;
     }
 
     private void turn(int place, long now) {
-        long minute = (now - start) / MINUTE;
-        if (minute != minutes[place]) {
-            before[place] = minute == minutes[place] + 1 ? current[place] : 0;
+        long passed = (now - start) / MINUTE - minutes[place];
+        if (passed > 0) {
+            before[place] = passed == 1 ? current[place] : 0;
             current[place] = 0;
-            minutes[place] = minute;
+            minutes[place] += passed;
         }
     }
 
@@ -89,11 +87,12 @@ public final class MinuteEstimator implements RateEstimator {
         size += keys[place] == 0 ? 1 : 0;
         keys[place] = key;
         minutes[place] = (now - start) / MINUTE;
-        current[place] = 0;
-        before[place] = 0;
+        current[place] = before[place] = 0;
     }
 
-    private static int place(long key) {
-        return (int) (key * 0x9e3779b97f4a7c15L >>> 48);
+    private int place(long key, long now) {
+        int one = (int) (key * 0x9e3779b97f4a7c15L >>> 48);
+        int two = (int) (key * 0xc2b2ae3d27d4eb4fL >>> 48);
+        return keys[one] == key || keys[two] != key && rate(one, now) <= rate(two, now) ? one : two;
     }
 }
