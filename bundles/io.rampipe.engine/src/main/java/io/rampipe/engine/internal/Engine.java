@@ -333,6 +333,8 @@ public final class Engine implements RamPipe {
         PinStrategy guarded = new GuardedStrategy(strategy, guard("pin strategy", name));
         strategies.add(guarded, reference);
         keeper.adoptStrays(guarded, name);
+        // What was refused while it was away, an update long, may be asked for again.
+        chooser.refusals().clear();
         changed();
     }
 
@@ -351,6 +353,7 @@ public final class Engine implements RamPipe {
             recover(guarded, settings);
             syncs.add(guarded, reference);
         }
+        chooser.refusals().clear();
         changed();
     }
 

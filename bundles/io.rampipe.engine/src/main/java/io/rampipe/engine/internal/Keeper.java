@@ -53,6 +53,8 @@ final class Keeper {
 
     private static final long LITTLE = 8 << 20;
 
+    private static final String LEFT = "left by an earlier daemon";
+
     private static final long FIRST_PAUSE = 1_000_000_000L;
     private static final int MOST_DOUBLINGS = 6;
 
@@ -1156,7 +1158,7 @@ final class Keeper {
 
     private void orphan(Pin record) {
         LivePin pin = new LivePin(record, random.nextLong() | 1, false, 0, LivePin.State.ORPHANED);
-        pin.state(LivePin.State.ORPHANED, "left by an earlier daemon");
+        pin.state(LivePin.State.ORPHANED, LEFT);
         pins.add(pin);
     }
 
@@ -1195,6 +1197,7 @@ final class Keeper {
         PinStrategy strategy = strategyOf(pin);
         SyncBack sync = syncOf(pin);
         Pin record = pin.record();
+        String since = pin.problem().equals(LEFT) ? "from an earlier daemon" : "again";
         if (strategy.mounted(record)) {
             Pin next = record.at(Pin.Step.PINNED);
             // Nobody has looked yet whether programs slipped past it while it was being made.
@@ -1204,7 +1207,7 @@ final class Keeper {
             pin.nextCheckpoint = System.nanoTime();
             pin.state(LivePin.State.PINNED, "");
             watch(pin);
-            log.info("took over %s from an earlier daemon", pin);
+            log.info("took over %s %s", pin, since);
             return;
         }
         // Nothing covers the target any more, so what is in RAM can only go to disk.
@@ -1212,7 +1215,7 @@ final class Keeper {
             step(pin, record.at(Pin.Step.UNMOUNTING));
             pin.lingers = true;
             pin.state(LivePin.State.BUSY, "its mount was taken away, and programs go on with it");
-            log.info("took over %s from an earlier daemon, without its mount", pin);
+            log.info("took over %s %s, without its mount", pin, since);
             return;
         }
         if (Leftovers.unwritten(record, sync)) {
