@@ -151,7 +151,7 @@ sub look_at_snapshot {
         push @$lines, @users ? 'in use by ' . join(', ', @users) : 'not in use';
         $item->{users} = \@users;
     }
-    push @$lines, map { "would end what was begun: $_" } $snapshot->leftovers;
+    push @$lines, map { "would end what was begun: $_" } $snapshot->leftovers if $mounted || was_used($pin);
     if (($mounted || was_used($pin)) && $snapshot->exists) {
         my $bytes = eval { $snapshot->stored };
         push @$lines, defined $bytes ? 'in RAM: ' . bytes_text($bytes) . ' of changes' : "broken: $@";

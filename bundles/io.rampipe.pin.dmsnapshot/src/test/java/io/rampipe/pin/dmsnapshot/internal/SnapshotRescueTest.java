@@ -317,6 +317,22 @@ class SnapshotRescueTest {
             dm.suspend(pin.attribute(Pin.SNAPSHOT_DEVICE), false);
         }
         rescued("suspended: ");
+        pin = changed();
+        recorded(pin);
+        bench.mergeAndDie(pin);
+        Outcome dry = rescue();
+        assertTrue(dry.text.contains("would end what was begun: a merge"), dry.text);
+        rescued("merging: ");
+        restore();
+        pin = changed();
+        recorded(pin);
+        bench.mergeAndDie(pin);
+        String loop = Command.run("losetup", "--find", "--show", file.toString()).strip();
+        assertEquals(1, apply().status);
+        write(300_000, 50_000, ++count);
+        assertArrayEquals(model, Files.readAllBytes(file), "goes on");
+        Command.run("losetup", "--detach", loop);
+        rescued("merging, in use: ");
     }
 
     /** As a daemon leaves it that had no process to thaw it. */
