@@ -141,13 +141,14 @@ sub search {
     return;
 }
 
-# Whether the overlay of that pin is over something on this disk.
+# Whether that pin is mounted over something on this disk. The source of a snapshot's mount is the
+# path of its device.
 sub is_covered_by {
     my ($self, $pin) = @_;
     my @mounts = mounts();
     my %device = map { $_->{id} => $_->{device} } @mounts;
     return scalar
-        grep { $_->{source} eq "rampipe:$pin" && ($device{ $_->{parent} } // '') eq $self->{mount_device} } @mounts;
+        grep { $_->{source} =~ m{(?:^|/)rampipe:\Q$pin\E\z} && ($device{ $_->{parent} } // '') eq $self->{mount_device} } @mounts;
 }
 
 # RamPipe's directory, or undef if there is none. Nobody else can look into it or plant

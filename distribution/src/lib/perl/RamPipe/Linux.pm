@@ -23,9 +23,10 @@ our @EXPORT_OK = qw(
     readlink_of readlink_at chown_of chmod_of set_times
     xattrs xattr_get xattr_set xattr_remove xattr_supported
     read_at write_at next_data next_hole truncate_to allocate punch_hole sync_file sync_file_system
-    room open_handle handle_of clone_tree unmount_at mount_bind attach_mount fs_open fs_config fs_mount
-    lease_write let_open now check_machine
-    O_RDONLY O_WRONLY O_RDWR O_CREAT O_EXCL O_TRUNC O_APPEND O_NONBLOCK O_NOATIME O_PATH O_DIRECTORY O_NOFOLLOW
+    room open_handle handle_of clone_tree unmount_at mount_bind attach_mount fs_open fs_config fs_flag fs_mount
+    ioctl_on read_aligned write_aligned make_node loop_device
+    lease_write let_open now check_machine pause
+    O_DIRECT O_RDONLY O_WRONLY O_RDWR O_CREAT O_EXCL O_TRUNC O_APPEND O_NONBLOCK O_NOATIME O_PATH O_DIRECTORY O_NOFOLLOW
     S_IFMT S_IFDIR S_IFREG S_IFLNK S_IFCHR S_IFBLK S_IFIFO S_IFSOCK
     is_directory is_regular is_symlink device_text same_file unchanged MOUNT_ROOT
 );
@@ -76,7 +77,7 @@ my %numbers = (
         linkat => 265, symlinkat => 266, readlinkat => 267, fchownat => 260, fchmodat => 268, utimensat => 280,
         statx => 332, getdents64 => 217, fcntl => 72, name_to_handle_at => 303, open_by_handle_at => 304,
         umount2 => 166, mount => 165, fstatfs => 138, getxattr => 191, setxattr => 188, listxattr => 194,
-        removexattr => 197, prlimit64 => 302, clock_gettime => 228,
+        removexattr => 197, prlimit64 => 302, clock_gettime => 228, ioctl => 16,
     },
     aarch64 => {
         openat => 56, close => 57, pread64 => 67, pwrite64 => 68, lseek => 62, ftruncate => 46, fallocate => 47,
@@ -84,7 +85,7 @@ my %numbers = (
         linkat => 37, symlinkat => 36, readlinkat => 78, fchownat => 54, fchmodat => 53, utimensat => 88,
         statx => 291, getdents64 => 61, fcntl => 25, name_to_handle_at => 264, open_by_handle_at => 265,
         umount2 => 39, mount => 40, fstatfs => 44, getxattr => 8, setxattr => 5, listxattr => 11,
-        removexattr => 14, prlimit64 => 261, clock_gettime => 113,
+        removexattr => 14, prlimit64 => 261, clock_gettime => 113, ioctl => 29,
     },
 );
 my %everywhere = (openat2 => 437, open_tree => 428, move_mount => 429, fsopen => 430, fsconfig => 431, fsmount => 432);
@@ -95,6 +96,7 @@ my $arm     = $machine eq 'aarch64';
 
 sub O_DIRECTORY () { return $arm ? 040000  : 0200000 }
 sub O_NOFOLLOW ()  { return $arm ? 0100000 : 0400000 }
+sub O_DIRECT ()    { return $arm ? 0200000 : 040000 }
 
 RamPipe::Fd::closes_with($sys{close} || 0);
 
@@ -558,6 +560,14 @@ sub fs_config {
     return;
 }
 
+# An option that has no value.
+sub fs_flag {
+    my ($fd, $name) = @_;
+    # FSCONFIG_SET_FLAG
+    call('fsconfig', number($fd), 0, "$name", 0, 0) < 0 and failure('mount', "$name of $fd");
+    return;
+}
+
 # The mount that was made, not attached to anything yet.
 sub fs_mount {
     my ($fd, $attributes) = @_;
@@ -603,6 +613,71 @@ sub let_open {
     return $wanted if call('prlimit64', 0, 7, $new, 0) >= 0;
     $new = pack 'Q2', $hard, $hard;
     return call('prlimit64', 0, 7, $new, 0) >= 0 ? $hard : $soft;
+}
+
+# Waits a moment: for what the kernel tells nobody of.
+sub pause { select undef, undef, undef, $_[0]; return }
+
+# Devices
+
+# A command of a driver. The string is what it reads, and is overwritten with what it answers;
+# without one there is none. Returns the kernel's own result, negative on failure, with $! set.
+sub ioctl_on {
+    my ($fd, $request) = @_;
+    return defined $_[2] ? call('ioctl', number($fd), $request + 0, $_[2]) : call('ioctl', number($fd), $request + 0, 0);
+}
+
+# A block of an open device past the kernel's own pages of it: with O_DIRECT its address in
+# memory has to be a multiple of the block, too.
+sub read_aligned {
+    my ($fd, $length, $offset) = @_;
+    my $buffer = "\0" x ($length + 4096);
+    my $pad    = -unpack('J', pack 'p', $buffer) & 4095;
+    my $n      = call('pread64', number($fd), unpack('J', pack 'p', $buffer) + $pad, $length, $offset);
+    failure('read', $fd) if $n < 0;
+    return substr $buffer, $pad, $n;
+}
+
+sub write_aligned {
+    my ($fd, $bytes, $offset) = @_;
+    my $buffer = "\0" x (length($bytes) + 4096);
+    my $pad    = -unpack('J', pack 'p', $buffer) & 4095;
+    substr($buffer, $pad, length $bytes) = $bytes;
+    my $n = call('pwrite64', number($fd), unpack('J', pack 'p', $buffer) + $pad, length $bytes, $offset);
+    $! = EIO if $n >= 0 && $n < length $bytes;
+    failure('write', $fd) if $n < length $bytes;
+    return;
+}
+
+# Opens a block device, for which /dev may have no node: by one in that directory, for a moment.
+sub make_node {
+    my ($dir, $name, $major, $minor, $flags) = @_;
+    unlink_at($dir, $name) if exists_at($dir, $name);
+    mknod_at($dir, $name, S_IFBLK | 0600, $major, $minor);
+    my $fd = eval { open_at($dir, $name, $flags | O_NOFOLLOW) };
+    my $e  = $@;
+    unlink_at($dir, $name);
+    die $e if !$fd;
+    return $fd;
+}
+
+# A loop device on an open file (loop(4)), for reading only; a directory that may have nodes.
+# Clears itself when nobody has it open any more. Returns its descriptor and its minor number.
+sub loop_device {
+    my ($file, $size, $label, $nodes) = @_;
+    my $control = open_at(undef, '/dev/loop-control', O_RDWR);
+    for (1 .. 100) {
+        # LOOP_CTL_GET_FREE
+        my $minor = ioctl_on($control, 0x4c82);
+        failure('find a free loop device for', $file) if $minor < 0;
+        my $fd = make_node($nodes, 'loop', 7, $minor, O_RDONLY);
+        # struct loop_config: LO_FLAGS_READ_ONLY and LO_FLAGS_AUTOCLEAR
+        my $config = pack 'L L Q5 L4 a64 a64 a32 Q2 Q8', number($file), 0, 0, 0, 0, 0, $size, 0, 0, 0, 5,
+            substr($label, 0, 63), '', '', (0) x 10;
+        return ($fd, $minor) if ioctl_on($fd, 0x4c0a, $config) >= 0;
+        failure('make a loop device of', $file) if !$!{EBUSY};
+    }
+    RamPipe::Error::busy('others take each free loop device');
 }
 
 1;

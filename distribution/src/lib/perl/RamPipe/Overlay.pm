@@ -15,7 +15,8 @@ use RamPipe::Text qw(shown);
 
 use constant { TRIES => 5, MOST_NAMED => 3 };
 
-sub source { my $pin = shift; return "rampipe:$pin->{id}" }
+# A snapshot's file system has the path of its device as its source.
+sub source { my $pin = shift; return $pin->{format} eq 'snapshot' ? $pin->{attributes}{'snapshot.node'} : "rampipe:$pin->{id}" }
 
 # The mount over the target; undef if there is none.
 sub over {

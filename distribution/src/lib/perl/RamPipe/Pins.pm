@@ -138,6 +138,7 @@ sub pool_directory {
     my ($self, $pin) = @_;
     my $path = $pin->{attributes}{upper} // '';
     $path =~ s{/[^/]+\z}{};
+    $path = $1 if ($pin->{attributes}{'snapshot.node'} // '') =~ m{^(/.*)/store/rampipe:\Q$pin->{id}\E\z}s;
     RamPipe::Error::refused('the record of ' . shown($pin->{target}) . ' names no directory of its own in RAM')
         if $path !~ m{/\Q$pin->{id}\E\z};
     my $fd = eval { open_no_links($path, O_RDONLY | O_DIRECTORY) };

@@ -20,6 +20,8 @@ use RamPipe::Linux qw(:all);
 use RamPipe::Overlay ();
 use RamPipe::Pins ();
 use RamPipe::RedoLog qw(read_log);
+use RamPipe::Snapshot ();
+use RamPipe::SnapshotSync ();
 use RamPipe::Staging ();
 use RamPipe::Sync ();
 use RamPipe::Text qw(shown bytes_text);
@@ -69,10 +71,12 @@ sub pins {
     });
     for my $pin (@pins) {
         my $item = { what => 'pin', name => shown($pin->{target}), id => $pin->{id}, lines => [], result => 'nothing' };
-        $self->guarded($item, sub { $self->{apply} ? $self->rescue($pin, $item) : $self->look_at($pin, $item) });
+        my ($look, $do) = RamPipe::Snapshot::is_one($pin) ? qw(look_at_snapshot rescue_snapshot) : qw(look_at rescue);
+        $self->guarded($item, sub { my $work = $self->{apply} ? $do : $look; $self->$work($pin, $item) });
         $self->wait_for($pin) if $item->{result} ne 'done';
         $self->report($item);
     }
+    $self->strays(@pins);
     $pins->close_pool if $self->{apply};
     return 1;
 }
@@ -125,6 +129,147 @@ sub look_at {
     $item->{result} = 'todo';
     return;
 }
+
+# Snapshots
+
+sub snapshot_of {
+    my ($self, $pin) = @_;
+    my ($directory) = $self->{pins}->pool_directory($pin);
+    return RamPipe::Snapshot->of($pin, $directory);
+}
+
+sub look_at_snapshot {
+    my ($self, $pin, $item) = @_;
+    my $lines    = $item->{lines};
+    my $snapshot = $self->snapshot_of($pin);
+    my $mounted  = RamPipe::Overlay::is_mounted($pin);
+    push @$lines, $mounted ? 'mounted' : "not mounted ($pin->{step})";
+    $item->{mounted} = $mounted ? \1 : \0;
+    my @users = $mounted ? RamPipe::Overlay::users($pin) : ();
+    push @users, $snapshot->kernel_users if $mounted || was_used($pin);
+    if ($mounted || @users) {
+        push @$lines, @users ? 'in use by ' . join(', ', @users) : 'not in use';
+        $item->{users} = \@users;
+    }
+    push @$lines, map { "would end what was begun: $_" } $snapshot->leftovers if $mounted || was_used($pin);
+    if (($mounted || was_used($pin)) && $snapshot->exists) {
+        my $bytes = eval { $snapshot->stored };
+        push @$lines, defined $bytes ? 'in RAM: ' . bytes_text($bytes) . ' of changes' : "broken: $@";
+        $item->{bytes} = $bytes if defined $bytes;
+        push @$lines, 'would bring it to disk, ' . (@users ? 'and leave it mounted'
+            : 'unmount it, and remove its devices and its RAM');
+    } else {
+        push @$lines, 'would remove what is left of it: ' . (!was_used($pin) ? 'everything is on disk'
+            : 'what was in RAM has gone; its redo log has its last checkpoint');
+    }
+    $item->{result} = 'todo';
+    return;
+}
+
+sub rescue_snapshot {
+    my ($self, $pin, $item) = @_;
+    my $pins     = $self->{pins};
+    my $snapshot = $self->snapshot_of($pin);
+    my $mounted  = RamPipe::Overlay::is_mounted($pin);
+    my $lines    = $item->{lines};
+    if (!$snapshot->exists) {
+        RamPipe::Error::refused("it is mounted, but its device $snapshot->{device} has gone") if $mounted;
+        $snapshot->remove;
+        $pins->discard($pin);
+        push @$lines, was_used($pin) ? 'what was in RAM has gone; its redo log, if there is one, has its last checkpoint'
+            : 'removed what was left of it; everything is on disk';
+        $item->{result} = 'done';
+        return;
+    }
+    if (!$mounted && !was_used($pin)) {
+        $self->removed($snapshot, $item, 'removed what was left of it; everything is on disk');
+        return;
+    }
+    my @begun = $snapshot->leftovers;
+    $snapshot->go_on;
+    push @$lines, "ended what was begun: $_" for @begun;
+    my $sync = RamPipe::SnapshotSync->new(
+        pin => $pin, snapshot => $snapshot,
+        report => sub { push @$lines, $_[0] },
+        conflict => conflicts_of($item, RamPipe::Sync::identity($pin)->{path}),
+        progress => $self->progress("writing $item->{name}"),
+    );
+    my $done = eval { $self->sync_snapshot($sync, $item, $mounted) };
+    my $e    = $@;
+    $snapshot->close;
+    return if defined $done && !$done;
+    if (!defined $done) {
+        die $e if !RamPipe::Error::is($e, 'lost');
+        $e = "$e: what was written to it since its last checkpoint is lost; the disk has that checkpoint";
+        RamPipe::Error::refused("$e; stop the programs that use it, and run this again")
+            if $mounted && !eval { RamPipe::Overlay::unmount($pin); 1 };
+        $sync->tell({ path => $pin->{target} =~ s{.*/}{}sr, copy => '',
+            what => 'lost what was written to it after its last checkpoint: its snapshot broke' });
+        $self->removed($snapshot, $item, $e);
+        return;
+    }
+    $self->removed($snapshot, $item, 'its changes (' . bytes_text($sync->{bytes}) . ') brought to disk',
+        'unmounted, its devices are removed, and its RAM is free');
+    @{$item}{qw(files bytes)} = @{$sync}{qw(changes bytes)};
+    return;
+}
+
+sub removed {
+    my ($self, $snapshot, $item, @lines) = @_;
+    my $pin = $snapshot->{pin};
+    $self->{pins}->step($pin, 'DISCARDING') if $pin->{step} ne 'DISCARDING';
+    $snapshot->remove;
+    $self->{pins}->discard($pin);
+    push @{ $item->{lines} }, @lines;
+    $item->{result} = 'done';
+    return;
+}
+
+# Returns whether nothing of it is mounted any more. Whoever opens the file meanwhile gets the
+# pin, and keeps it, or the one on disk with everything: it is held until then.
+sub sync_snapshot {
+    my ($self, $sync, $item, $mounted) = @_;
+    my ($snapshot, $pin, $pins) = ($sync->{snapshot}, $sync->{pin}, $self->{pins});
+    $snapshot->stored;
+    $snapshot->open;
+    my $settled = $pin->{attributes}{settled};
+    # Unmounted with everything on disk: programs have gone on there.
+    return 1 if !$mounted && $pin->{step} eq 'UNMOUNTING' && defined $settled && $settled eq $snapshot->version;
+    my $in_use = sub {
+        my @users = ($mounted ? RamPipe::Overlay::users($pin) : (), $snapshot->kernel_users);
+        return @users ? "$item->{name} is in use by " . join(', ', @users) : '';
+    };
+    my $users = $in_use->();
+    $snapshot->hold;
+    $sync->run(!$users);
+    my $why = $users || $in_use->();
+    if ($mounted && !$why) {
+        $pins->step($pin, 'UNMOUNTING');
+        return 1 if eval { RamPipe::Overlay::unmount($pin); 1 };
+        $why = $@;
+        $pins->step($pin, 'PINNED');
+        die $why if !RamPipe::Error::is($why, 'busy');
+    }
+    return 1 if !$why;
+    $snapshot->release;
+    $self->kept($sync, $item, RamPipe::Error->new('busy', "$why"));
+    return 0;
+}
+
+# Stores without a record: they may have the only copy of something.
+sub strays {
+    my ($self, @pins) = @_;
+    my %known  = map { $_->{id} => 1 } @pins;
+    my %stores = RamPipe::Snapshot::stores("$self->{runtime}/pool");
+    for my $id (sort grep { !$known{$_} } keys %stores) {
+        $self->report({ what => 'record', name => $id, lines => [], result => 'left',
+            problem => "there is no record that can be read of the pin with the device rampipe-$id; it is kept, with its RAM in "
+                . shown($stores{$id}) . ": dmsetup info rampipe-$id" });
+    }
+    return;
+}
+
+# Overlays
 
 sub rescue {
     my ($self, $pin, $item) = @_;

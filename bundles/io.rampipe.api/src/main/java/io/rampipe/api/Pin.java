@@ -55,10 +55,11 @@ public record Pin(
 
     /**
      * Format: the target is a file that is used as a disk, and is covered by a block device: the
-     * device-mapper device {@link #SNAPSHOT_DEVICE}, which is a snapshot of the file on disk with
-     * chunks of 4096 bytes. For those in the store of exceptions {@link #SNAPSHOT_STORE} the store
-     * has what programs have written, for all others the file on disk. The file has {@link
-     * #FILE_SIZE} bytes, a multiple of 512, as long as it is pinned.
+     * device-mapper device {@link #SNAPSHOT_DEVICE}. Below it is, or it is itself, {@link
+     * #SNAPSHOT_ORIGIN}, a snapshot of the file on disk with chunks of 4096 bytes. For those in the
+     * store of exceptions {@link #SNAPSHOT_STORE} the store has what programs have written, for all
+     * others the file on disk. The file has {@link #FILE_SIZE} bytes, a multiple of 512, as long as
+     * it is pinned.
      */
     public static final String SNAPSHOT_BLOCK = "snapshot-block";
 

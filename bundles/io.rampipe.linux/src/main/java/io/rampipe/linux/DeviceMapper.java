@@ -16,6 +16,9 @@ public final class DeviceMapper implements AutoCloseable {
     /** Bytes in the unit of tables. */
     public static final int SECTOR = 512;
 
+    /** Type of a {@link Part#merge}. */
+    public static final String MERGE = "snapshot-merge";
+
     private static final FilePath CONTROL = FilePath.of("/dev/mapper/control");
 
     /** {@code struct dm_ioctl}, before what a command brings along. */
@@ -44,6 +47,7 @@ public final class DeviceMapper implements AutoCloseable {
 
     private static final int FLAG_SUSPEND = 1 << 1;
     private static final int FLAG_TABLE = 1 << 4;
+    private static final int FLAG_LOADED = 1 << 6;
     private static final int FLAG_SKIP_LOCKFS = 1 << 10;
     private static final int FLAG_NO_FLUSH = 1 << 11;
 
@@ -83,11 +87,19 @@ public final class DeviceMapper implements AutoCloseable {
          * @param chunk in sectors
          */
         public static Part snapshot(long length, long origin, long store, int chunk) {
-            return new Part(
-                    0,
-                    length,
-                    "snapshot",
-                    Stat.deviceText(origin) + " " + Stat.deviceText(store) + " P " + chunk);
+            return new Part(0, length, "snapshot", snapshotOf(origin, store, chunk));
+        }
+
+        /**
+         * The same, and the kernel writes what is in the store to the origin and takes it out of
+         * the store, by and by.
+         */
+        public static Part merge(long length, long origin, long store, int chunk) {
+            return new Part(0, length, MERGE, snapshotOf(origin, store, chunk));
+        }
+
+        private static String snapshotOf(long origin, long store, int chunk) {
+            return Stat.deviceText(origin) + " " + Stat.deviceText(store) + " P " + chunk;
         }
     }
 
@@ -96,8 +108,10 @@ public final class DeviceMapper implements AutoCloseable {
      *
      * @param number in the form of {@link Stat#deviceNumber}
      * @param open how often it is open: mounts, devices on it, programs
+     * @param suspended whether its requests wait
+     * @param loaded whether it has a table that is not in force yet
      */
-    public record Device(long number, int open) {}
+    public record Device(long number, int open, boolean suspended, boolean loaded) {}
 
     public static DeviceMapper open() throws LinuxException {
         return new DeviceMapper(At.open(CONTROL, At.O_RDWR));
@@ -204,7 +218,12 @@ public final class DeviceMapper implements AutoCloseable {
             }
             throw e;
         }
-        return Optional.of(new Device(device(m), m.getInt(OPEN_COUNT)));
+        return Optional.of(
+                new Device(
+                        device(m),
+                        m.getInt(OPEN_COUNT),
+                        (m.getInt(FLAGS) & FLAG_SUSPEND) != 0,
+                        (m.getInt(FLAGS) & FLAG_LOADED) != 0));
     }
 
     /** What the parts of a device say of themselves. */

@@ -134,6 +134,11 @@ public final class LoopDevice implements AutoCloseable {
         return device;
     }
 
+    /** The device, open. Belongs to this. */
+    public Fd fd() {
+        return fd;
+    }
+
     @Override
     public void close() {
         fd.close();

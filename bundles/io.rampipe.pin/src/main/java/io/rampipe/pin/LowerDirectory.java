@@ -59,8 +59,10 @@ public final class LowerDirectory {
                     "cannot mount "
                             + pin.target()
                             + " again: its directory on disk is not to be found; what is in RAM"
-                            + " kept in "
-                            + pin.path(Pin.UPPER));
+                            + " is kept"
+                            + (pin.attributes().containsKey(Pin.UPPER)
+                                    ? " in " + pin.path(Pin.UPPER)
+                                    : ""));
         }
         return found;
     }

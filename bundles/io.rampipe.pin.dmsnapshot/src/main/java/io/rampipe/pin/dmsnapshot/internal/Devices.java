@@ -38,7 +38,12 @@ final class Devices {
         String name = Labels.device(id);
         if (layout.device()) {
             try (DeviceMapper dm = DeviceMapper.open()) {
-                long device = snapshot(dm, name, layout, store, file);
+                long snapshot = snapshot(dm, Labels.snapshot(id), layout, store, file);
+                long device = dm.create(name, Labels.uuid(name));
+                // One of its own, which can be held while the snapshot is merged.
+                long length = layout.size() / DeviceMapper.SECTOR;
+                dm.load(name, List.of(Part.linear(0, length, snapshot, 0)));
+                dm.resume(name);
                 At.mknod(store, Labels.node(id), Stat.BLOCK | 0600, device);
             }
             return;

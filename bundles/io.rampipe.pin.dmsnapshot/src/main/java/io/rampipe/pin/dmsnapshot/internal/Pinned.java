@@ -12,6 +12,7 @@ import io.rampipe.linux.MountInfo;
 import io.rampipe.linux.Mounts;
 import io.rampipe.linux.NewMount;
 import io.rampipe.linux.Stat;
+import io.rampipe.pin.BlockSnapshot;
 import io.rampipe.pin.LowerDirectory;
 import io.rampipe.pin.PinMount;
 import java.io.IOException;
@@ -180,6 +181,7 @@ final class Pinned {
             return;
         }
         if (isDevice(pin)) {
+            BlockSnapshot.goOn(pin);
             try (DeviceMapper dm = DeviceMapper.open()) {
                 if (dm.find(pin.attribute(Pin.SNAPSHOT_DEVICE)).isPresent()) {
                     dm.resume(pin.attribute(Pin.SNAPSHOT_DEVICE));

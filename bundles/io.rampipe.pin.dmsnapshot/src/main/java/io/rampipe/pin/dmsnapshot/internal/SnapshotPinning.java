@@ -157,9 +157,8 @@ final class SnapshotPinning {
             pin = pin.with(Pin.FILE_SIZE, Long.toString(layout.size()));
         }
         if (layout.whole() > 0) {
-            String snapshot = layout.device() ? Labels.device(id) : Labels.snapshot(id);
             pin =
-                    pin.with(Pin.SNAPSHOT_ORIGIN, snapshot)
+                    pin.with(Pin.SNAPSHOT_ORIGIN, Labels.snapshot(id))
                             .with(Pin.SNAPSHOT_STORE, store.resolve(Labels.CHANGES).raw());
         }
         return LowerDirectory.identified(pin, place.parent());
@@ -437,7 +436,10 @@ final class SnapshotPinning {
         if (Pinned.isDevice(pin)) {
             try (DeviceMapper dm = DeviceMapper.open()) {
                 String[] status =
-                        dm.status(Labels.device(pin.id())).get(0).parameters().split("[/ ]");
+                        dm.status(pin.attribute(Pin.SNAPSHOT_ORIGIN))
+                                .get(0)
+                                .parameters()
+                                .split("[/ ]");
                 return status[0].equals(status[2]);
             }
         }

@@ -8,10 +8,14 @@ import io.rampipe.api.SyncBack;
 import io.rampipe.api.SyncBack.Allowance;
 import io.rampipe.api.Target;
 import io.rampipe.linux.At;
+import io.rampipe.linux.DeviceMapper;
 import io.rampipe.linux.Fd;
+import io.rampipe.linux.LoopDevice;
 import io.rampipe.linux.MountInfo;
 import io.rampipe.linux.Mounts;
+import io.rampipe.pin.BlockSnapshot;
 import io.rampipe.sync.journal.internal.SnapshotSyncBack;
+import io.rampipe.sync.merge.internal.MergeSyncBack;
 import io.rampipe.testkit.Command;
 import java.io.IOException;
 import java.lang.reflect.Proxy;
@@ -67,6 +71,27 @@ final class Bench implements AutoCloseable {
 
     /** One that remembers nothing, as after a restart. */
     SyncBack syncBack() {
+        SnapshotSyncBack journal = journal();
+        return new MergeSyncBack(journal, journal);
+    }
+
+    /** As a daemon leaves it that had nobody to see to it when it was killed in a merge. */
+    void mergeAndDie(Pin pin) throws IOException {
+        try (DeviceMapper dm = DeviceMapper.open();
+                BlockSnapshot snapshot = BlockSnapshot.of(pin);
+                Fd file = snapshot.file(At.O_RDWR);
+                LoopDevice origin = snapshot.loop(file, false)) {
+            journal()
+                    .commit(pin, () -> dm.suspend(pin.attribute(Pin.SNAPSHOT_DEVICE), false))
+                    .orElseThrow()
+                    .close();
+            snapshot.suspend();
+            snapshot.loadMerge(origin.device());
+            snapshot.resume();
+        }
+    }
+
+    private SnapshotSyncBack journal() {
         Logger log =
                 (Logger)
                         Proxy.newProxyInstance(
@@ -163,7 +188,7 @@ final class Bench implements AutoCloseable {
                 left.add("mount " + m.path());
             }
         }
-        try (io.rampipe.linux.DeviceMapper dm = io.rampipe.linux.DeviceMapper.open()) {
+        try (DeviceMapper dm = DeviceMapper.open()) {
             for (String name : dm.names()) {
                 left.add("device " + name);
             }

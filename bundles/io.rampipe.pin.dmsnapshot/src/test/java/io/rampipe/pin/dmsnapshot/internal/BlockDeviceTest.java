@@ -9,6 +9,7 @@ import io.rampipe.api.BusyException;
 import io.rampipe.api.Pin;
 import io.rampipe.api.Refusal;
 import io.rampipe.api.RefusedException;
+import io.rampipe.api.SyncBack;
 import io.rampipe.linux.DeviceMapper;
 import io.rampipe.testkit.Command;
 import io.rampipe.testkit.lab.InLab;
@@ -118,6 +119,53 @@ class BlockDeviceTest {
         assertArrayEquals(model, Files.readAllBytes(image));
         assertEquals("640 1234", Command.run("stat", "-c", "%a %u", image.toString()).strip());
         assertTrue(Files.getLastModifiedTime(image).toMillis() > 1_000_000_000_000L);
+    }
+
+    private String status(Pin pin) throws IOException {
+        try (DeviceMapper dm = DeviceMapper.open()) {
+            DeviceMapper.Part part = dm.status(pin.attribute(Pin.SNAPSHOT_ORIGIN)).get(0);
+            return part.type() + " " + part.parameters();
+        }
+    }
+
+    @Test
+    void theKernelMergesAndWhoeverHasItOpenGoesOn() throws Exception {
+        byte[] model = random();
+        Pin pin = bench.pin(image);
+        write(model, 1);
+        assertTrue(bench.checkpoint(pin).consistent());
+        write(model, 2);
+        FileTime before = Files.getLastModifiedTime(image);
+        assertTrue(!status(pin).matches("snapshot (\\d+)/\\d+ \\1"), status(pin));
+        Path loop;
+        try (SyncBack.Last last = bench.sync.begin(pin)) {
+            assertArrayEquals(model, Bench.onDisk(image), "merged before " + last);
+            assertTrue(status(pin).matches("snapshot (\\d+)/\\d+ \\1"), status(pin));
+            assertEquals(List.of(), logs(), "the redo log has gone");
+            // In that moment somebody opens it.
+            loop = Path.of(Command.run("losetup", "--find", "--show", image.toString()).strip());
+            assertThrows(BusyException.class, () -> bench.strategy.unmount(pin));
+        }
+        assertTrue(before.toMillis() > 0 && bench.strategy.mounted(pin));
+        byte[] merged = model.clone();
+        byte[] data = new byte[100_000];
+        new Random(5).nextBytes(data);
+        try (FileChannel device = FileChannel.open(loop, StandardOpenOption.WRITE)) {
+            device.write(ByteBuffer.wrap(data), 7_000_000);
+            device.force(true);
+        }
+        System.arraycopy(data, 0, model, 7_000_000, data.length);
+        assertArrayEquals(merged, Bench.onDisk(image), "only in RAM again");
+        Command.run("losetup", "--detach", loop.toString());
+        bench.unpin(pin);
+        assertArrayEquals(model, Files.readAllBytes(image));
+        assertEquals(List.of(), bench.told);
+    }
+
+    private List<String> logs() throws IOException {
+        try (var names = Files.list(bench.disk.resolve(".rampipe"))) {
+            return names.map(p -> p.getFileName().toString()).toList();
+        }
     }
 
     @Test

@@ -1,6 +1,7 @@
 package io.rampipe.pin.dmsnapshot.internal;
 
 import io.rampipe.api.FilePath;
+import io.rampipe.api.PathPatterns;
 import io.rampipe.api.Pin;
 import io.rampipe.api.PinStrategy.PinRequest;
 import io.rampipe.api.SyncBack;
@@ -40,7 +41,9 @@ final class Victim {
         Path record = Path.of(arguments[3]);
         int step = Integer.parseInt(arguments[4]);
         SnapshotStrategy strategy =
-                new SnapshotStrategy(new Eligibility(0, 4 << 20), Clock.systemUTC());
+                new SnapshotStrategy(
+                        new Eligibility(0, 4 << 20, new PathPatterns(List.of("*.img"))),
+                        Clock.systemUTC());
         AtomicInteger written = new AtomicInteger();
         switch (arguments[0]) {
             case "pin":

@@ -1,9 +1,10 @@
 package io.rampipe.sync.journal.internal;
 
 import io.rampipe.api.SyncBack;
+import io.rampipe.sync.merge.internal.Merging;
 import java.util.concurrent.atomic.AtomicInteger;
 
-/** A syncback that ends this process before one of the calls that change the disk. */
+/** A syncback that ends this process before one of the calls that change the disk or a merge. */
 public final class Cut {
     private Cut() {}
 
@@ -12,14 +13,15 @@ public final class Cut {
      */
     public static SyncBack at(int step) {
         AtomicInteger count = new AtomicInteger();
-        return new SnapshotSyncBack(
+        Merging.Watcher cut =
                 what -> {
                     if (count.incrementAndGet() == step) {
                         System.out.println("cut before: " + what);
                         System.out.flush();
                         Runtime.getRuntime().halt(9);
                     }
-                },
-                line -> System.out.println(line));
+                };
+        SyncBack journal = new SnapshotSyncBack(cut::before, line -> System.out.println(line));
+        return Merging.with(journal, cut);
     }
 }

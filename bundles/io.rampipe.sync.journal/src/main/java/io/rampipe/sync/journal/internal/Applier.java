@@ -89,6 +89,7 @@ final class Applier implements AutoCloseable {
     private UpperLayer upper;
     private boolean changing;
     private boolean skipped;
+    private boolean dataThere;
     private final Set<Integer> heldBack = new HashSet<>();
 
     /**
@@ -125,7 +126,9 @@ final class Applier implements AutoCloseable {
         LogRecord record;
         while ((record = reader.next()) != null) {
             if (record instanceof Data r) {
-                data(r, reader);
+                if (!dataThere) {
+                    data(r, reader);
+                }
             } else if (record instanceof Size r) {
                 size(r);
             } else if (record instanceof Hole r) {
@@ -162,6 +165,11 @@ final class Applier implements AutoCloseable {
     void below(UpperLayer layer, boolean mounted) {
         upper = layer;
         changing = mounted;
+    }
+
+    /** Data of files has been written by other means. */
+    void dataIsThere() {
+        dataThere = true;
     }
 
     /** Whether names were left out: the log must stay. */

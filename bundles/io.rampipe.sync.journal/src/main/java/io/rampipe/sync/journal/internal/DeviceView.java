@@ -104,6 +104,7 @@ final class DeviceView extends SnapshotView {
         return statistics()[IN_FLIGHT].equals("0");
     }
 
+    /** Not by its store, which a merge empties while nothing changes. */
     @Override
     String look() throws IOException {
         String[] s = statistics();
@@ -195,7 +196,11 @@ final class DeviceView extends SnapshotView {
                             At.open(
                                     pin().path(Pin.SNAPSHOT_STORE).parent(),
                                     At.O_RDONLY | At.O_DIRECTORY)) {
-                String device = dm.table(name).get(0).parameters().split(" ")[0];
+                String device =
+                        dm.table(pin().attribute(Pin.SNAPSHOT_ORIGIN))
+                                .get(0)
+                                .parameters()
+                                .split(" ")[0];
                 int colon = device.indexOf(':');
                 long number =
                         Stat.device(

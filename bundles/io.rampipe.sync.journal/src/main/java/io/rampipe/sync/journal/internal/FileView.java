@@ -95,7 +95,7 @@ final class FileView extends SnapshotView {
     }
 
     @Override
-    String look() throws LinuxException {
+    String look() throws IOException {
         Stat s = Stat.of(file);
         return s.size()
                 + ":"
@@ -105,7 +105,9 @@ final class FileView extends SnapshotView {
                 + ":"
                 + s.modifySeconds()
                 + "."
-                + s.modifyNanos();
+                + s.modifyNanos()
+                + ":"
+                + stored();
     }
 
     @Override

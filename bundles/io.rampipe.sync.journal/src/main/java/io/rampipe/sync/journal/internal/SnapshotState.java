@@ -48,7 +48,7 @@ final class SnapshotState {
     }
 
     String text(SnapshotView view) throws IOException {
-        return view.look() + ":" + view.stored();
+        return view.look();
     }
 
     /** Waits until a frozen file system's version can be told. */

@@ -40,6 +40,7 @@ final class SnapshotSync {
     private final List<String> reports = new ArrayList<>();
     private FilePath shown;
     private Duration held = Duration.ZERO;
+    private Runnable whenApplied = () -> {};
 
     SnapshotSync(Pin pin, SnapshotState state, long[] key, Steps steps) {
         this.pin = pin;
@@ -62,7 +63,13 @@ final class SnapshotSync {
         /** Holding who writes for as long as it takes to copy what changed during a first copy. */
         HOLDING,
         /** The file system is frozen, and stays so. */
-        FROZEN
+        FROZEN,
+        /** The same, and the log is not applied: {@link #applied} follows, or another syncback. */
+        COMMIT_ONLY;
+
+        boolean frozen() {
+            return this == FROZEN || this == COMMIT_ONLY;
+        }
     }
 
     Result run(SnapshotView view, Mode mode) throws IOException {
@@ -73,8 +80,9 @@ final class SnapshotSync {
             finishPending(place, staging, drift);
             removeLeftovers(staging);
             view.stored();
-            Optional<String> version = state.version(view, mode == Mode.FROZEN);
-            if (version.isPresent() && version.get().equals(state.synced)) {
+            Optional<String> version = state.version(view, mode.frozen());
+            boolean same = version.isPresent() && version.get().equals(state.synced);
+            if (same && mode != Mode.COMMIT_ONLY) {
                 state.moment = System.currentTimeMillis();
                 return new Result(true, 0, 0, 0);
             }
@@ -206,7 +214,7 @@ final class SnapshotSync {
                             .held(held)
                             .because("programs write to it all the time");
                 }
-                finishLog(log, view, described, disk, below, taken);
+                finishLog(log, view, described, disk, below, taken, mode == Mode.COMMIT_ONLY);
                 boolean work = described[0];
                 if (work) {
                     log.finish();
@@ -223,6 +231,11 @@ final class SnapshotSync {
                 throw e;
             }
             staging.makeCommitDurable();
+            if (mode == Mode.COMMIT_ONLY) {
+                Taken last = taken;
+                whenApplied = () -> remember(copy, last, moment);
+                return new Result(true, 1, copy.bytes(), log.length()).held(held);
+            }
             LogContents contents = LogContents.read(logFile[0]);
             long patched = apply(place, staging, drift, contents, logFile[0], disk);
             if (patched < 0) {
@@ -257,7 +270,7 @@ final class SnapshotSync {
             Fd below,
             Stat disk)
             throws IOException {
-        if (mode == Mode.FROZEN) {
+        if (mode.frozen()) {
             return pass(view, copy, true, below, disk);
         }
         if (mode == Mode.AT_REST) {
@@ -312,15 +325,26 @@ final class SnapshotSync {
         return new Taken(size, attributes, frozen ? state.version(view, true) : Optional.empty());
     }
 
+    /** The log of a file that is about to be written by other means has its attributes at least. */
     private void finishLog(
-            LogWriter log, SnapshotView view, boolean[] described, Stat disk, Fd below, Taken taken)
+            LogWriter log,
+            SnapshotView view,
+            boolean[] described,
+            Stat disk,
+            Fd below,
+            Taken taken,
+            boolean always)
             throws IOException {
+        Attributes attributes =
+                described[0] || view.hasAttributes()
+                        ? taken.attributes()
+                        : Attributes.of(below, disk);
         boolean size = taken.size() != disk.size();
         boolean other =
                 described[0]
                         || view.hasAttributes()
                                 && !taken.attributes().sameAs(Attributes.of(below, disk), false);
-        if (size || other) {
+        if (size || other || always) {
             if (!described[0]) {
                 described[0] = true;
                 log.write(
@@ -328,7 +352,7 @@ final class SnapshotSync {
                                 ID, disk.inode(), Stat.REGULAR, LogRecord.ROOT, name, NO_NAME));
             }
             log.write(new LogRecord.Size(ID, taken.size()));
-            log.write(new LogRecord.FileAttributes(ID, taken.attributes()));
+            log.write(new LogRecord.FileAttributes(ID, attributes));
         }
     }
 
@@ -380,7 +404,23 @@ final class SnapshotSync {
         Io.sync(log);
     }
 
-    /** Returns the bytes written; -1 if others have changed the file, and nothing was written. */
+    /** The file on disk has all data of the log of {@link Mode#COMMIT_ONLY}. */
+    void applied() throws IOException {
+        try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps);
+                StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps);
+                Fd fd = staging.openLog()) {
+            if (fd == null) {
+                throw new IOException("the redo log of " + pin.target() + " has gone");
+            }
+            if (apply(place, staging, Drift.of(pin), LogContents.read(fd), fd, null, true) < 0) {
+                reports.add(pin.target() + " was replaced on disk by others");
+            }
+            whenApplied.run();
+        } catch (LinuxException e) {
+            throw Trouble.explained(pin, shown, e);
+        }
+    }
+
     private long apply(
             Disk.Place place,
             StagingDirectory staging,
@@ -388,6 +428,19 @@ final class SnapshotSync {
             LogContents contents,
             Fd log,
             Stat expected)
+            throws IOException {
+        return apply(place, staging, drift, contents, log, expected, false);
+    }
+
+    /** Returns the bytes written; -1 if others have changed the file, and nothing was written. */
+    private long apply(
+            Disk.Place place,
+            StagingDirectory staging,
+            Drift drift,
+            LogContents contents,
+            Fd log,
+            Stat expected,
+            boolean dataThere)
             throws IOException {
         try (Applier applier =
                 new Applier(
@@ -397,6 +450,9 @@ final class SnapshotSync {
                         contents,
                         f -> tell(place, List.of(f)),
                         steps)) {
+            if (dataThere) {
+                applier.dataIsThere();
+            }
             if (expected != null) {
                 applier.expect(Map.of(ID, LogRecord.Was.of(expected)));
             }
@@ -474,6 +530,9 @@ final class SnapshotSync {
                 disk == null
                         ? "was removed or replaced on disk by others while it was pinned"
                         : "was changed on disk by others while it was pinned";
+        if (mode == Mode.COMMIT_ONLY) {
+            return Result.NOT_AT_REST.because("it " + what);
+        }
         if (mode != Mode.FROZEN) {
             tell(place, List.of(new Drift.Found(name, NO_NAME, what)));
             return Result.NOT_AT_REST.because(

@@ -4,6 +4,7 @@ import io.rampipe.api.BusyException;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Names;
 import io.rampipe.api.Pin;
+import io.rampipe.api.RedoLog;
 import io.rampipe.api.SyncBack;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.MountInfo;
@@ -28,7 +29,7 @@ import org.osgi.service.log.LoggerFactory;
  * {@link JournalSyncBack}, which also recovers it: a log does not tell how the pin was made.
  */
 @Component(property = Names.NAME + "=" + SnapshotSyncBack.NAME)
-public final class SnapshotSyncBack implements SyncBack {
+public final class SnapshotSyncBack implements SyncBack, RedoLog {
     static final String NAME = "snapshot";
 
     private final Steps steps;
@@ -78,7 +79,16 @@ public final class SnapshotSyncBack implements SyncBack {
 
     private Result run(Pin pin, SnapshotState state, SnapshotView view, SnapshotSync.Mode mode)
             throws IOException {
-        SnapshotSync sync = new SnapshotSync(pin, state, key, steps);
+        return run(pin, state, view, mode, new SnapshotSync(pin, state, key, steps));
+    }
+
+    private Result run(
+            Pin pin,
+            SnapshotState state,
+            SnapshotView view,
+            SnapshotSync.Mode mode,
+            SnapshotSync sync)
+            throws IOException {
         try {
             return sync.run(view, mode);
         } catch (IOException | RuntimeException e) {
@@ -150,6 +160,74 @@ public final class SnapshotSyncBack implements SyncBack {
                 }
             }
         } finally {
+            state.lock.unlock();
+        }
+    }
+
+    @Override
+    public Optional<Committed> commit(Pin pin, Hold hold) throws IOException {
+        SnapshotState state = state(pin);
+        state.lock.lock();
+        SnapshotView view = null;
+        boolean done = false;
+        try {
+            checkUnused(pin);
+            view = view(pin, state);
+            hold.take();
+            state.settle(view);
+            SnapshotSync sync = new SnapshotSync(pin, state, key, steps);
+            Result result = run(pin, state, view, SnapshotSync.Mode.COMMIT_ONLY, sync);
+            if (!result.consistent()) {
+                return Optional.empty();
+            }
+            state.last = view;
+            done = true;
+            return Optional.of(new Net(pin, state, view, sync, result));
+        } finally {
+            if (!done && view != null) {
+                view.close();
+            }
+            state.lock.unlock();
+        }
+    }
+
+    /** See {@link #commit}. */
+    private final class Net implements Committed {
+        private final Pin pin;
+        private final SnapshotState state;
+        private final SnapshotView view;
+        private final SnapshotSync sync;
+        private final Result result;
+
+        Net(Pin pin, SnapshotState state, SnapshotView view, SnapshotSync sync, Result result) {
+            this.pin = pin;
+            this.state = state;
+            this.view = view;
+            this.sync = sync;
+            this.result = result;
+        }
+
+        @Override
+        public Result done() throws IOException {
+            state.lock.lock();
+            try {
+                sync.applied();
+                return result;
+            } catch (IOException | RuntimeException e) {
+                state.known.clear();
+                state.synced = null;
+                throw e;
+            } finally {
+                sync.reports().forEach(line -> report.accept(pin.target() + ": " + line));
+                state.lock.unlock();
+            }
+        }
+
+        @Override
+        public void close() {
+            state.lock.lock();
+            state.last = null;
+            view.close();
             state.lock.unlock();
         }
     }

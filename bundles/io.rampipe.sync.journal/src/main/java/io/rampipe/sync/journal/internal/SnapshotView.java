@@ -51,7 +51,7 @@ abstract class SnapshotView implements AutoCloseable {
     /** Whether whatever is written from now on shows in {@link #look}. */
     abstract boolean settled() throws IOException;
 
-    /** Stands for what is in it, together with {@link #stored}. */
+    /** Stands for what is in it. */
     abstract String look() throws IOException;
 
     /**

@@ -1,0 +1,2 @@
+/** Syncback by the kernel's snapshot-merge. */
+package io.rampipe.sync.merge.internal;
