@@ -53,6 +53,16 @@ public interface PinStrategy {
     /** Puts the mount of {@link #unmount} back. */
     Pin remount(Pin pin) throws IOException;
 
+    /**
+     * Looks at a pin whose daemon died after it had been mounted and before anybody had looked
+     * whether programs slipped past the mount meanwhile.
+     *
+     * @return the record, with {@link Pin#BYPASSED} if they may have
+     */
+    default Pin adopt(Pin pin) throws IOException {
+        return pin.with(Pin.BYPASSED, "");
+    }
+
     /** Whether the pin's mount is over its target now, in this mount namespace. */
     boolean mounted(Pin pin) throws IOException;
 

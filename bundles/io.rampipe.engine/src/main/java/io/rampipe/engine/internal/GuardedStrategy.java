@@ -214,6 +214,13 @@ final class GuardedStrategy implements PinStrategy {
     }
 
     @Override
+    public Pin adopt(Pin pin) throws IOException {
+        Pin again = guard.slow(pin.id(), "takes over", pin.target(), () -> inner.adopt(pin));
+        check(again, pin.id(), pin.target(), null);
+        return again;
+    }
+
+    @Override
     public boolean mounted(Pin pin) throws IOException {
         return guard.quick(pin.id(), "looks at", pin.target(), () -> inner.mounted(pin));
     }

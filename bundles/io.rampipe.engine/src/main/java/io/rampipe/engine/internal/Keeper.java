@@ -1202,7 +1202,7 @@ final class Keeper {
             Pin next = record.at(Pin.Step.PINNED);
             // Nobody has looked yet whether programs slipped past it while it was being made.
             boolean unsure = record.step() == Pin.Step.MOUNTING;
-            step(pin, unsure ? next.with(Pin.BYPASSED, "") : next);
+            step(pin, unsure ? strategy.adopt(next) : next);
             pin.rate(settings.get().pinRate());
             pin.nextCheckpoint = System.nanoTime();
             pin.state(LivePin.State.PINNED, "");

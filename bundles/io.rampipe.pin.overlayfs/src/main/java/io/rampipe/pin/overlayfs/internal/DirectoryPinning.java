@@ -89,7 +89,7 @@ final class DirectoryPinning extends Pinning {
                         place,
                         pool,
                         () -> UpperCheck.holdsOnly(pool, copied, place.self()),
-                        p -> settled(p, place, pool, tree, leases),
+                        p -> settled(p, place, leases),
                         e);
             }
         }
@@ -171,22 +171,13 @@ final class DirectoryPinning extends Pinning {
 
     /**
      * Whether what programs have changed on disk past the mount can have come before all that was
-     * done in the overlay; it is the lower layer then. Nothing on disk changes any more: nobody is
-     * on the way there, has anything open there, or waits for a lease.
+     * done in the overlay; it is the lower layer then.
      */
-    private boolean settled(Pin pin, Place place, PoolDirectory pool, Tree before, LeaseSet leases)
-            throws IOException {
-        try (Fd upper = At.openDirectory(pool.fd(), PoolDirectory.UPPER)) {
+    private boolean settled(Pin pin, Place place, LeaseSet leases) throws IOException {
+        try (Fd lower = At.reopen(place.self(), At.O_RDONLY | At.O_DIRECTORY)) {
             hold(leases);
-            Tree after = eligibility.walk(place, (dir, name, path, stat) -> {});
-            checkNobodyInside(place, after);
             checkCovered(place, pin);
-            if (!new LateChanges(before, after).cameFirst(place.self(), upper)
-                    || !after.changed(place.self()).isEmpty()) {
-                return false;
-            }
-            after.baseline().save(pin.path(Pin.BASELINE));
-            return true;
+            return Settling.settle(pin, lower, eligibility);
         } catch (RefusedException | LinuxException e) {
             return false;
         }

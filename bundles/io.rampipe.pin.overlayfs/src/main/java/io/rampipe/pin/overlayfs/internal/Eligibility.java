@@ -5,6 +5,7 @@ import io.rampipe.api.PinStrategy.Estimate;
 import io.rampipe.api.Refusal.Cause;
 import io.rampipe.api.RefusedException;
 import io.rampipe.api.Target;
+import io.rampipe.linux.Fd;
 import io.rampipe.linux.Stat;
 import io.rampipe.pin.Exposure;
 import io.rampipe.pin.FileSystems;
@@ -51,6 +52,16 @@ final class Eligibility {
                 SwapFiles.on(place.stat().device()),
                 maxFiles,
                 visitor);
+    }
+
+    /** The same of a directory that is covered, with nobody taking part. */
+    Tree walk(FilePath target, Fd directory) throws IOException {
+        return Tree.walk(
+                target,
+                directory,
+                SwapFiles.on(Stat.of(directory).device()),
+                maxFiles,
+                (dir, name, path, stat) -> {});
     }
 
     static Estimate estimate(Target target, Tree tree, Collection<FilePath> hot) {

@@ -124,6 +124,11 @@ public final class OverlayStrategy implements PinStrategy {
     }
 
     @Override
+    public Pin adopt(Pin pin) throws IOException {
+        return Settling.adopt(pin, eligibility);
+    }
+
+    @Override
     public boolean mounted(Pin pin) throws IOException {
         return Overlay.over(pin).isPresent();
     }

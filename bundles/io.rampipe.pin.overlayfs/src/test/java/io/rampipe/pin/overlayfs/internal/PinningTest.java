@@ -34,6 +34,8 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Pin, unmount, remount, discard. */
 @NeedsMounts
@@ -146,6 +148,36 @@ class PinningTest {
             FilePath late = FilePath.of("late");
             assertTrue(baseline.same(Stat.of(lower).inode(), late, Stat.at(lower, late)));
         }
+        bench.strategy.discard(pin);
+    }
+
+    /** A daemon is killed when it has mounted and not looked again; the next one does. */
+    @ParameterizedTest
+    @CsvSource(
+            delimiter = '|',
+            value = {
+                "true  | mv b late; echo made > made | echo new > new; echo more >> made",
+                "true  | echo made > made | mv made moved; rm b",
+                "true  | rm b | echo mine > b",
+                "false | rm -r sub | echo new > new",
+                "false | rm a | true",
+                "false | sleep 0.05; echo theirs > a | true"
+            })
+    void aPinThatWasCutShortIsLookedAtAgain(boolean fine, String onDisk, String inOverlay)
+            throws Exception {
+        Path dir = bench.directory("d");
+        Path behind = bench.disk.aside("behind");
+        Pin pin = bench.pin(dir, "a");
+        Command.run("mount", "--bind", bench.disk.root().toString(), behind.toString());
+        try {
+            Command.shell("cd " + behind.resolve("d") + "; " + onDisk + "; sleep 0.05");
+            Command.shell("cd " + dir + "; " + inOverlay);
+        } finally {
+            Command.run("umount", behind.toString());
+        }
+        Pin adopted = bench.strategy.adopt(pin);
+        assertEquals(!fine, adopted.attributes().containsKey(Pin.BYPASSED));
+        bench.strategy.unmount(pin);
         bench.strategy.discard(pin);
     }
 
