@@ -24,6 +24,7 @@ import java.util.Set;
  *       lease, whose holder can see that;
  *   <li>has had a processor for {@value #ENOUGH_NANOS} ns, a hundred times as long as such a call
  *       takes;
+ *   <li>has been interrupted outside of a call, or on its way back from one;
  *   <li>sleeps in a call that changes nothing by name, such as {@code fsync(2)}, which may take
  *       long.
  * </ul>
@@ -41,8 +42,11 @@ public final class InFlight {
     private static final FilePath TASK = FilePath.of("task");
     private static final FilePath STAT = FilePath.of("stat");
     private static final FilePath RUN_TIME = FilePath.of("schedstat");
+    private static final FilePath STACK = FilePath.of("stack");
     private static final FilePath CALL = FilePath.of("syscall");
     private static final FilePath COMM = FilePath.of("comm");
+
+    private static final String ARCHITECTURE = System.getProperty("os.arch");
 
     /**
      * Calls that look a name up and change what they find, or its directory ({@code syscalls(2)}),
@@ -84,7 +88,7 @@ public final class InFlight {
     private static final int START = 19;
 
     private final Map<Integer, Seen> threads = new HashMap<>();
-    private final ByteBuffer buffer = ByteBuffer.allocateDirect(1024);
+    private final ByteBuffer buffer = ByteBuffer.allocateDirect(8192);
 
     /** A thread as it was at the moment; its start tells it from a later one of that number. */
     private record Seen(int process, String start, long ran) {}
@@ -162,15 +166,38 @@ public final class InFlight {
 
     private boolean isBusy(Fd task, String[] stat) throws LinuxException {
         return switch (stat[STATE]) {
-            case "R" -> true;
+            case "R" -> !isOutside(task);
             case "D" -> mayChange(task);
             default -> false;
         };
     }
 
+    /**
+     * Of one that runs, or would if it got a processor, for which something that has the lowest
+     * priority may wait for long: whether it has been interrupted in user mode, or on its way back
+     * there. Of one that has a processor now that is not known: the kernel unwinds the stacks of
+     * others only ({@code arch/x86/kernel/unwind_orc.c}; elsewhere it may tell an old one).
+     */
+    private boolean isOutside(Fd task) throws LinuxException {
+        if (!ARCHITECTURE.equals("amd64")) {
+            return false;
+        }
+        try {
+            String stack = read(task, STACK);
+            return stack.contains("exit_to_user_mode")
+                    || !stack.isBlank() && !stack.contains("syscall");
+        } catch (LinuxException e) {
+            // Not built into this kernel, or not allowed.
+            if (e.is(Errno.ENOENT, Errno.EPERM, Errno.EACCES)) {
+                return false;
+            }
+            throw e;
+        }
+    }
+
     /** Of one that sleeps. */
     private boolean mayChange(Fd task) throws LinuxException {
-        Set<Integer> changes = CHANGES.get(System.getProperty("os.arch"));
+        Set<Integer> changes = CHANGES.get(ARCHITECTURE);
         String call;
         try {
             call = read(task, CALL).split(" ")[0].strip();
