@@ -306,7 +306,7 @@ class MisbehavingIT {
             String note = strategy("future").get("note").getAsString();
             assertTrue(
                     note.contains("needs io.rampipe.api [9.1.0,10.0.0)")
-                            && note.contains("0.2.0 is there"),
+                            && note.contains("1.1.0 is there"),
                     note);
             Daemon.Outcome use = daemon.command("use", "rate", "future");
             assertEquals(1, use.status());
