@@ -19,7 +19,7 @@ import javax.tools.ToolProvider;
 /** A bundle with one strategy, compiled from a few lines: as somebody else could have made it. */
 final class Jar {
     /** What a bundle imports that was built against the API that ships. */
-    static final String API = "[0.2,1)";
+    static final String API = "[1.1,2)";
 
     private Jar() {}
 

@@ -4,7 +4,7 @@
  * and nothing of each other.
  */
 @Export
-@Version("0.2.0")
+@Version("1.1.0")
 package io.rampipe.api;
 
 import org.osgi.annotation.bundle.Export;

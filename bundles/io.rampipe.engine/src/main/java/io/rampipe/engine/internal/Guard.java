@@ -18,10 +18,10 @@ import org.osgi.service.log.FormatterLogger;
 
 /**
  * Calls a pin strategy or a syncback, which may be anybody's, on other threads than the engine's
- * and for a limited time. One that does not return, answers nonsense, lacks a class, or throws what
- * it must not again and again is set aside: told once, and given nothing new until its bundle is
- * updated. Pins that it has are kept, and it goes on being asked for them, but no more for one that
- * it has not returned for. Any thread.
+ * and for a limited time. One that answers nonsense, lacks a class, or throws what it must not
+ * again and again is set aside: told once, and given nothing new until its bundle is updated; one
+ * that does not return, until it does. Pins that it has are kept, and it goes on being asked for
+ * them, but no more for one that it has not returned for. Any thread.
  */
 final class Guard {
     /** What takes no more than a look may take at most, however long anything else may. */
@@ -83,9 +83,13 @@ final class Guard {
 
     /** Why it is set aside; empty if it is not. */
     Optional<String> setAside() {
-        return aside.isEmpty()
-                ? Optional.empty()
-                : Optional.of("set aside until its bundle is updated: " + aside);
+        if (!aside.isEmpty()) {
+            return Optional.of("set aside until its bundle is updated: " + aside);
+        }
+        // It may only be slow: then it is used again when it has returned.
+        return hanging.values().stream()
+                .findFirst()
+                .map(call -> "set aside until it returns: " + call.describe());
     }
 
     private void setAside(String why) {
@@ -262,7 +266,7 @@ final class Guard {
                 }
             } finally {
                 hanging.remove(key, this);
-                log.warn("%s has returned after %s: %s", whose, age(), step);
+                log.warn("%s has returned after %s, and is used again (%s)", whose, age(), step);
             }
         }
 
@@ -272,12 +276,19 @@ final class Guard {
             } catch (TimeoutException e) {
                 hanging.put(key, this);
                 if (decided.compareAndSet(false, true)) {
-                    setAside("it has not returned for " + age() + " (" + step + ")");
+                    log.error(
+                            "%s is set aside: %s; it gets nothing new until it returns, and what is"
+                                    + " pinned stays pinned",
+                            whose, describe());
                     throw new HangingException(toString());
                 }
                 hanging.remove(key, this);
                 return result.get();
             }
+        }
+
+        String describe() {
+            return "it has not returned for " + age() + " (" + step + ")";
         }
 
         private String age() {
@@ -286,7 +297,7 @@ final class Guard {
 
         @Override
         public String toString() {
-            return whose + " has not returned for " + age() + " (" + step + ")";
+            return whose + ": " + describe();
         }
     }
 }
