@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.time.Duration;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import org.osgi.annotation.versioning.ProviderType;
 
 /**
@@ -74,6 +75,13 @@ public interface RamPipe {
     boolean thaw();
 
     Status status();
+
+    /**
+     * Which of the engine's threads has ended although it should not have; empty while all are
+     * there. Takes no lock and never waits, so that whoever watches over the daemon can ask at any
+     * time.
+     */
+    Optional<String> broken();
 
     /**
      * What a freeze has come to.
@@ -164,8 +172,9 @@ public interface RamPipe {
     /**
      * The daemon's state.
      *
-     * @param state {@code watching}, {@code frozen} (see {@link #freeze}), {@code holding} (a
-     *     strategy is missing), {@code stopping}
+     * @param state {@code watching}, {@code observing} (nothing may be pinned, because no directory
+     *     is named), {@code frozen} (see {@link #freeze}), {@code holding} (a strategy is missing),
+     *     {@code stopping}
      * @param problems for people; empty if all is well
      * @param eventsPerSecond over the last second or so
      * @param events since start

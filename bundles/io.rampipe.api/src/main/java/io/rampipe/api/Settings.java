@@ -26,6 +26,14 @@ public interface Settings {
      */
     void set(String key, String value) throws IOException;
 
+    /**
+     * Reads the file again now, instead of within two seconds, and puts it in force. While it does
+     * so, each {@link ReloadListener} knows.
+     *
+     * @throws IOException if the file is refused, with the reasons for people, or cannot be read
+     */
+    void reload() throws IOException;
+
     /** A complete configuration file: each key described, commented out, with its default. */
     String template();
 

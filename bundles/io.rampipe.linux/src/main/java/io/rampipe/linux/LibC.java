@@ -137,4 +137,11 @@ final class LibC {
     static native int memfd_create(byte[] name, int flags);
 
     static native int prlimit64(int pid, int resource, Pointer newLimit, Pointer oldLimit);
+
+    static native int socket(int domain, int type, int protocol);
+
+    static native long sendto(
+            int fd, Pointer data, long length, int flags, Pointer address, int addressLength);
+
+    static native int clock_gettime(int clock, Pointer time);
 }

@@ -2,10 +2,12 @@ package io.rampipe.config.internal;
 
 import io.rampipe.api.ConfigurationCheck;
 import io.rampipe.api.Printable;
+import io.rampipe.api.ReloadListener;
 import io.rampipe.api.Settings;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.Dictionary;
 import java.util.Hashtable;
@@ -19,6 +21,7 @@ import java.util.function.BooleanSupplier;
 import org.osgi.framework.Bundle;
 import org.osgi.framework.BundleContext;
 import org.osgi.framework.BundleEvent;
+import org.osgi.framework.BundleException;
 import org.osgi.framework.Constants;
 import org.osgi.framework.FrameworkEvent;
 import org.osgi.framework.FrameworkListener;
@@ -52,6 +55,8 @@ import org.osgi.util.tracker.BundleTracker;
 public final class Distributor implements ManagedService, Settings {
     static final String PID = "rampipe";
 
+    private static final String FILE_INSTALL = "org.apache.felix.fileinstall";
+
     /** Framework property: where FileInstall looks for the file. */
     static final String CONFIGURATION_DIRECTORY = "rampipe.conf";
 
@@ -67,6 +72,7 @@ public final class Distributor implements ManagedService, Settings {
     private final Logger log;
     private final BooleanSupplier complete;
     private final List<ConfigurationCheck> checks = new CopyOnWriteArrayList<>();
+    private final List<ReloadListener> listeners = new CopyOnWriteArrayList<>();
     private final Map<Bundle, List<Section>> described = new ConcurrentHashMap<>();
     private final BundleTracker<Bundle> bundles;
     private final FrameworkListener whenStarted = this::frameworkEvent;
@@ -351,6 +357,45 @@ public final class Distributor implements ManagedService, Settings {
         properties.put(UserFile.FILE, path.toFile().getAbsoluteFile().toURI().toString());
         configuration.update(properties);
         look();
+    }
+
+    /** FileInstall reads its directories whenever it starts, before its start returns. */
+    @Override
+    public void reload() throws IOException {
+        Bundle reader =
+                Arrays.stream(context.getBundles())
+                        .filter(b -> FILE_INSTALL.equals(b.getSymbolicName()))
+                        .findFirst()
+                        .orElseThrow(
+                                () ->
+                                        new IOException(
+                                                FILE_INSTALL + ", which reads it, is missing"));
+        List<ReloadListener> told = List.copyOf(listeners);
+        told.forEach(ReloadListener::reloading);
+        try {
+            reader.stop(Bundle.STOP_TRANSIENT);
+            reader.start(Bundle.START_TRANSIENT);
+        } catch (BundleException e) {
+            throw new IOException("the configuration cannot be read: " + e.getMessage(), e);
+        } finally {
+            told.forEach(ReloadListener::reloaded);
+        }
+        // ConfigurationAdmin has it by now, and would tell a moment later.
+        look();
+        List<String> wrong = problems();
+        if (!wrong.isEmpty()) {
+            throw new IOException(
+                    String.join("; ", wrong) + "; the last valid configuration stays in force");
+        }
+    }
+
+    @Reference(cardinality = ReferenceCardinality.MULTIPLE, policy = ReferencePolicy.DYNAMIC)
+    void addListener(ReloadListener listener) {
+        listeners.add(listener);
+    }
+
+    void removeListener(ReloadListener listener) {
+        listeners.remove(listener);
     }
 
     private Path standardFile() {

@@ -4,6 +4,7 @@ import io.rampipe.api.FilePath;
 import io.rampipe.api.Refusal;
 import io.rampipe.api.RefusedException;
 import io.rampipe.api.Target;
+import io.rampipe.api.Units;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Comparator;
@@ -53,6 +54,10 @@ final class Chooser implements Runnable {
         stopped = true;
         LockSupport.unpark(thread);
         thread.join();
+    }
+
+    Thread thread() {
+        return thread;
     }
 
     /** Takes what the sensing thread found. Returns at once. */
@@ -180,6 +185,11 @@ final class Chooser implements Runnable {
         if (!refusals.mayTry(target.path(), System.nanoTime())) {
             return refusals.get(target.path()).map(Refusals.Entry::refusal);
         }
+        if (settings.get().observing()) {
+            Refusal refusal = observed(target, names);
+            note(target.path(), refusal);
+            return Optional.of(refusal);
+        }
         try {
             keeper.pin(target, names, key, rate, false);
             refusals.clear(target.path());
@@ -194,9 +204,35 @@ final class Chooser implements Runnable {
         }
     }
 
+    /** What would come of it, if it could be pinned. */
+    private Refusal observed(Target target, List<FilePath> names) {
+        Refusal refused = null;
+        for (Keeper.Verdict verdict : keeper.examine(target, names)) {
+            if (verdict.refusal() == null) {
+                return new Refusal(
+                        Refusal.Cause.NOT_WATCHED,
+                        String.format(
+                                "%s would be pinned by %s (%d files, %s in RAM at first); to let it, name"
+                                        + " it or a directory above it in watch.directories",
+                                target,
+                                verdict.strategy(),
+                                verdict.estimate().files(),
+                                Units.bytes(verdict.estimate().bytes())));
+            }
+            refused = refused == null ? verdict.refusal() : refused;
+        }
+        return refused != null
+                ? refused
+                : new Refusal(
+                        Refusal.Cause.UNSUPPORTED,
+                        target + " could not be pinned: no pin strategy is there");
+    }
+
     private void note(FilePath path, Refusal refusal) {
         if (refusals.add(path, refusal, System.nanoTime())) {
-            log.info("not pinned: %s", refusal.message());
+            log.info(
+                    "%s: %s",
+                    settings.get().observing() ? "observed" : "not pinned", refusal.message());
         }
     }
 }

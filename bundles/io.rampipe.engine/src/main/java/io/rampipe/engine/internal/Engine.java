@@ -14,6 +14,7 @@ import io.rampipe.api.SyncBack;
 import io.rampipe.api.Target;
 import io.rampipe.api.Units;
 import io.rampipe.linux.At;
+import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.Stat;
@@ -36,6 +37,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.locks.LockSupport;
+import java.util.stream.Stream;
 import org.osgi.framework.BundleContext;
 import org.osgi.framework.ServiceReference;
 import org.osgi.service.component.annotations.Activate;
@@ -146,6 +148,11 @@ public final class Engine implements RamPipe {
             log.info(
                     "RamPipe %s: nothing is watched; name directories in watch.directories",
                     version);
+        } else if (settings.observing()) {
+            log.info(
+                    "RamPipe %s observes %s and pins nothing: 'rampipe top' tells what it would"
+                            + " pin; name directories in watch.directories to let it",
+                    version, settings.directories());
         } else {
             log.info(
                     "RamPipe %s watches %s; pool %s, pin at %.2f/s, unpin at %.2f/s",
@@ -189,6 +196,10 @@ public final class Engine implements RamPipe {
                     real.add(path);
                 }
             } catch (LinuxException e) {
+                if (s.observing() && e.is(Errno.ENOENT)) {
+                    // The standard ones are not on every machine.
+                    continue;
+                }
                 problems.append(problems.isEmpty() ? "" : "; ").append(e.getMessage());
                 real.add(d);
             }
@@ -674,6 +685,11 @@ public final class Engine implements RamPipe {
             throw new RefusedException(
                     Refusal.Cause.NOT_WATCHED, target + " is not pinned: " + unwatched);
         }
+        if (settings.observing()) {
+            throw new RefusedException(
+                    Refusal.Cause.NOT_WATCHED,
+                    target + " is not pinned: RamPipe only observes; set watch.directories");
+        }
         Hot known =
                 chooser.hot().stream()
                         .filter(h -> pathOf(h).filter(target.path()::equals).isPresent())
@@ -788,6 +804,20 @@ public final class Engine implements RamPipe {
     }
 
     @Override
+    public Optional<String> broken() {
+        return stopping
+                ? Optional.empty()
+                : Stream.of(
+                                chooser.thread(),
+                                syncer.writerThread(),
+                                syncer.guardThread(),
+                                sense.thread())
+                        .filter(t -> !t.isAlive())
+                        .map(Thread::getName)
+                        .findFirst();
+    }
+
+    @Override
     public Status status() {
         List<String> problems = new ArrayList<>();
         Settings s = settings;
@@ -854,7 +884,9 @@ public final class Engine implements RamPipe {
                                 ? "frozen"
                                 : s.directories().isEmpty()
                                         ? "idle"
-                                        : holding ? "holding" : "watching";
+                                        : holding
+                                                ? "holding"
+                                                : s.observing() ? "observing" : "watching";
         return new Status(
                 state,
                 List.copyOf(problems),

@@ -17,9 +17,17 @@ public @interface EngineConfig {
 
     @AttributeDefinition(
             description =
-                    "Directories below which files are watched and may be pinned. Empty: nothing.",
+                    "Directories below which files are watched and may be pinned. Empty: nothing is pinned; see"
+                            + " observe.directories.",
             required = false)
     String[] watch_directories() default {};
+
+    @AttributeDefinition(
+            description =
+                    "As long as watch.directories is empty, files below these are watched, and 'rampipe top' tells"
+                            + " what would be pinned; nothing is. Empty: nothing is watched.",
+            required = false)
+    String[] observe_directories() default {"/home", "/root", "/srv", "/var"};
 
     @AttributeDefinition(
             description =

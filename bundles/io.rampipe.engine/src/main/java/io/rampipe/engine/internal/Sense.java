@@ -151,6 +151,11 @@ final class Sense {
         }
     }
 
+    /** The one that senses now. */
+    Thread thread() {
+        return worker.thread;
+    }
+
     /** Makes the thread look at its tasks, settings and strategies. Any thread. */
     void wake() {
         worker.wake();

@@ -9,9 +9,12 @@ import java.util.List;
 
 /**
  * {@link EngineConfig} in numbers: immutable, one snapshot a decision. Times are in nanoseconds.
+ *
+ * @param observing the directories are watched, and nothing in them is pinned
  */
 record Settings(
         List<FilePath> directories,
+        boolean observing,
         PathPatterns include,
         PathPatterns exclude,
         long tick,
@@ -54,16 +57,11 @@ record Settings(
                             + " must be between 1M and the machine's memory of "
                             + Units.bytes(memoryTotal));
         }
-        List<FilePath> directories =
-                texts(c.watch_directories()).stream().map(FilePath::of).toList();
-        for (FilePath d : directories) {
-            if (!d.isAbsolute()) {
-                throw new IllegalArgumentException(
-                        "watch.directories: '" + d + "' must begin with /");
-            }
-        }
+        List<FilePath> watched = directories("watch.directories", c.watch_directories());
+        List<FilePath> observed = directories("observe.directories", c.observe_directories());
         return new Settings(
-                directories,
+                watched.isEmpty() ? observed : watched,
+                watched.isEmpty(),
                 new PathPatterns(texts(c.watch_include())),
                 new PathPatterns(texts(c.watch_exclude())),
                 time("watch.tick", c.watch_tick()),
@@ -86,6 +84,16 @@ record Settings(
                 c.rate_use().strip(),
                 texts(c.strategy_order()),
                 texts(c.sync_order()));
+    }
+
+    private static List<FilePath> directories(String key, String[] values) {
+        List<FilePath> directories = texts(values).stream().map(FilePath::of).toList();
+        for (FilePath d : directories) {
+            if (!d.isAbsolute()) {
+                throw new IllegalArgumentException(key + ": '" + d + "' must begin with /");
+            }
+        }
+        return directories;
     }
 
     private static List<String> texts(String[] values) {
@@ -157,6 +165,7 @@ record Settings(
     Settings watching(List<FilePath> others) {
         return new Settings(
                 others,
+                observing,
                 include,
                 exclude,
                 tick,

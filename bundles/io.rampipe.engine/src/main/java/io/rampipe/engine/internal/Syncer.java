@@ -62,6 +62,14 @@ final class Syncer {
         LockSupport.unpark(guard);
     }
 
+    Thread writerThread() {
+        return writer;
+    }
+
+    Thread guardThread() {
+        return guard;
+    }
+
     void stop() throws InterruptedException {
         stopped = true;
         wake();

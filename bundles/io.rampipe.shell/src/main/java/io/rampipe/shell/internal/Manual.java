@@ -104,6 +104,13 @@ enum Manual {
             Without KEY: all keys with their values, and why the file was refused, if it was.
             With KEY, which may end in *: everything about these.
             """),
+    RELOAD(
+            Manual.DO_RELOAD,
+            "[--json]",
+            """
+            Reads the configuration file again now; by itself that happens within two seconds. Fails
+            if the file is refused, with the reasons: the last valid configuration stays in force.
+            """),
     FREEZE(
             Manual.DO_FREEZE,
             "[--for TIME] [--json]",
@@ -142,6 +149,7 @@ enum Manual {
     static final String DO_USE = "use another strategy from now on";
     static final String DO_MIGRATE = "move a pin to another pin strategy";
     static final String DO_CONFIG = "show the configuration in force";
+    static final String DO_RELOAD = "put the configuration file in force now";
     static final String DO_FREEZE = "write everything to disk and pin nothing for a while";
     static final String DO_THAW = "end freeze";
     static final String DO_SHUTDOWN = "write everything to disk and stop the daemon";

@@ -50,6 +50,7 @@ import org.osgi.service.log.LoggerFactory;
             "osgi.command.function=use",
             "osgi.command.function=migrate",
             "osgi.command.function=config",
+            "osgi.command.function=reload",
             "osgi.command.function=freeze",
             "osgi.command.function=thaw",
             "osgi.command.function=shutdown",
@@ -358,6 +359,20 @@ public final class RamPipeCommands {
         return wanted.endsWith("*")
                 ? key.startsWith(wanted.substring(0, wanted.length() - 1))
                 : key.equals(wanted);
+    }
+
+    @Descriptor(Manual.DO_RELOAD)
+    public String reload(@Descriptor(ARGUMENTS) String[] args) throws CommandFailed {
+        return run(
+                Manual.RELOAD,
+                args,
+                arguments -> {
+                    arguments.noOperands();
+                    configuration().reload();
+                    return arguments.has("--json")
+                            ? Json.object(json -> json.put("reloaded", true))
+                            : "The configuration file is in force.";
+                });
     }
 
     @Descriptor(Manual.DO_FREEZE)

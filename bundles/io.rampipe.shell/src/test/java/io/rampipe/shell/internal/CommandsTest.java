@@ -437,9 +437,23 @@ class CommandsTest {
         assertEquals(List.of("stop"), framework);
     }
 
+    @Test
+    void reloadFailsWithTheReasonsThatTheFileIsRefusedFor() throws Exception {
+        assertEquals("The configuration file is in force.", run("rampipe:reload"));
+        settings.refuses = "f: pin.rate = x: must be a number";
+        assertEquals(settings.refuses, fail("rampipe:reload"));
+    }
+
     private final class FakeSettings implements Settings {
         final List<String> set = new ArrayList<>();
         String refuses;
+
+        @Override
+        public void reload() throws IOException {
+            if (refuses != null) {
+                throw new IOException(refuses);
+            }
+        }
 
         @Override
         public void set(String key, String value) throws IOException {

@@ -15,6 +15,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 
 /** An engine without files: names decide what happens. */
 final class FakeRamPipe implements RamPipe {
@@ -120,6 +121,11 @@ final class FakeRamPipe implements RamPipe {
     @Override
     public boolean thaw() {
         return calls.remove("freeze PT10M");
+    }
+
+    @Override
+    public Optional<String> broken() {
+        return Optional.empty();
     }
 
     @Override
