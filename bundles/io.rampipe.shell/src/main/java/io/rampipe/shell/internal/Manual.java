@@ -186,6 +186,18 @@ enum Manual {
 
     /** The options it takes, but for --help. */
     List<String> options() {
+        return options(arguments);
+    }
+
+    String arguments() {
+        return arguments;
+    }
+
+    String details() {
+        return details;
+    }
+
+    static List<String> options(String arguments) {
         return Arrays.stream(arguments.split("[\\[\\]| .]+"))
                 .filter(word -> word.startsWith("-"))
                 .toList();
