@@ -33,6 +33,10 @@ import org.junit.jupiter.api.Test;
 class MergeKillTest {
     private static final int SIZE = 4 << 20 | 1536;
     private static final int MOST_STEPS = 80;
+
+    /** Each step takes a few seconds. */
+    private static final int STRIDE = Boolean.getBoolean("rampipe.test.long") ? 1 : 5;
+
     private static final Duration SOON = Duration.ofSeconds(60);
 
     private Bench bench;
@@ -133,8 +137,9 @@ class MergeKillTest {
 
     @Test
     void anotherDaemonGoesOn() throws Exception {
-        int step = 1;
-        for (int status = 0; status != Victim.DONE; step++) {
+        // Others than when the power goes.
+        int step = Math.min(3, STRIDE);
+        for (int status = 0; status != Victim.DONE; step += STRIDE) {
             Pin pin = changed();
             status = victim(pin, step);
             if (status == 9) {
@@ -171,7 +176,7 @@ class MergeKillTest {
     void thePowerGoes() throws Exception {
         int step = 1;
         int newer = 0;
-        for (int status = 0; status != Victim.DONE; step++) {
+        for (int status = 0; status != Victim.DONE; step += STRIDE) {
             Pin pin = changed();
             byte[] after = model.clone();
             byte[] older = before.clone();
@@ -200,8 +205,8 @@ class MergeKillTest {
             restore();
             assertTrue(step < MOST_STEPS, "endless");
         }
-        System.out.println("steps: " + step + ", newer from " + (step - newer));
-        assertTrue(newer > 5 && newer < step - 3, "newer at " + newer + " of " + step);
+        System.out.println("steps: " + step + ", with what programs saw: " + newer);
+        assertTrue(newer > 1 && newer < step / STRIDE, "newer at " + newer + " of " + step);
     }
 
     /** Nobody was left to put the snapshot back, as where there is no dmsetup. */

@@ -19,8 +19,13 @@ final class Hold implements AutoCloseable {
     /** Keeps the loop device that it needs. */
     private static final String BEFORE = "exec 3<\"$1\" || exit;";
 
+    /**
+     * A table that is loaded already has to go first: the kernel takes no second snapshot with the
+     * same origin and store ({@code drivers/md/dm-snap.c}, __validate_exception_handover).
+     */
     private static final String AFTER =
             "dmsetup suspend --noudevsync --nolockfs --noflush \"$3\""
+                    + " && dmsetup clear --noudevsync \"$3\""
                     + " && dmsetup load \"$3\" --table \"$4\""
                     + " && dmsetup resume --noudevsync \"$3\""
                     + " && dmsetup resume --noudevsync \"$2\"";
