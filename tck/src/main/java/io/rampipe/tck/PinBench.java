@@ -4,6 +4,7 @@ import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
 import io.rampipe.api.PinStrategy;
 import io.rampipe.api.PinStrategy.PinRequest;
+import io.rampipe.api.RefusedException;
 import io.rampipe.api.Target;
 import io.rampipe.testkit.Await;
 import io.rampipe.testkit.Command;
@@ -117,7 +118,27 @@ public final class PinBench implements AutoCloseable {
 
     /** Pins the target, as the engine does. */
     public Pin pin(PinStrategy strategy) throws IOException {
-        return strategy.pin(request(), journal::add);
+        return pin(strategy, journal::add);
+    }
+
+    /** The same: again for a while, if it is refused for a cause that may pass any moment. */
+    public Pin pin(PinStrategy strategy, PinStrategy.PinJournal records) throws IOException {
+        long end = System.nanoTime() + LIMIT.toNanos();
+        while (true) {
+            journal.clear();
+            try {
+                return strategy.pin(request(), records);
+            } catch (RefusedException e) {
+                boolean passing =
+                        switch (e.refusal().cause()) {
+                            case IN_USE, OCCUPIED, CHANGED -> true;
+                            default -> false;
+                        };
+                if (!passing || System.nanoTime() - end > 0) {
+                    throw e;
+                }
+            }
+        }
     }
 
     /** Whether nothing is left in a pin's part of the pool. */

@@ -98,24 +98,22 @@ public abstract class PinStrategyContract {
 
     @Test
     void eachStepIsJournalledBeforeItIsTaken() throws Exception {
-        PinRequest request = bench.request();
         Pin pin =
-                strategy()
-                        .pin(
-                                request,
-                                record -> {
-                                    if (bench.journal().isEmpty()) {
-                                        assertTrue(bench.empty(record), "nothing is there yet");
-                                    }
-                                    bench.journal().add(record);
-                                });
+                bench.pin(
+                        strategy(),
+                        record -> {
+                            if (bench.journal().isEmpty()) {
+                                assertTrue(bench.empty(record), "nothing is there yet");
+                            }
+                            bench.journal().add(record);
+                        });
         assertEquals(
                 List.of(Pin.Step.PREPARING, Pin.Step.MOUNTING, Pin.Step.PINNED),
                 bench.journal().stream().map(Pin::step).distinct().toList());
         assertEquals(pin, bench.journal().get(bench.journal().size() - 1));
         for (Pin record : bench.journal()) {
-            assertEquals(request.id(), record.id());
-            assertEquals(request.target(), record.target());
+            assertEquals(pin.id(), record.id());
+            assertEquals(bench.target(), record.target());
         }
         discard(pin);
         assertUntouched();
