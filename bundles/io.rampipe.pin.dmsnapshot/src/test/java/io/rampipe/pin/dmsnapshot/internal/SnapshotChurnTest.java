@@ -46,6 +46,19 @@ class SnapshotChurnTest {
     @ValueSource(
             ints = {0, 1, 511, 4095, 4096, 4097, 1_000_000, 1_050_623, 33_554_433, 140_000_001})
     void churn(int size) throws Exception {
+        run(size);
+    }
+
+    /** With RAM for a part of the changes only. */
+    @ParameterizedTest
+    @ValueSource(ints = {1_050_623, 33_554_433})
+    void churnInLittleRam(int size) throws Exception {
+        bench.close();
+        bench = Bench.split(4L * GROWTH, size / 4);
+        run(size);
+    }
+
+    private void run(int size) throws Exception {
         long seed = SEED * 1_000_003 + size;
         System.out.println("size " + size + ", seed " + seed);
         Random random = new Random(seed);

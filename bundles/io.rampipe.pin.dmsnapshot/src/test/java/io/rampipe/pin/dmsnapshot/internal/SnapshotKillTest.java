@@ -245,6 +245,56 @@ class SnapshotKillTest {
         assertTrue(step > 10, "steps " + step);
     }
 
+    /** So much that the store is replaced. */
+    private Pin changedMuch() throws IOException {
+        bench.close();
+        bench = Bench.split(4 << 20, 40 * 4096);
+        Files.createDirectories(file.getParent());
+        Files.write(file, before);
+        Pin pin = bench.pin(file);
+        write(100_000, ++count);
+        write(300_000, ++count);
+        int at = 143 * 4096;
+        try (Fd fd = At.open(FilePath.of(file.toString()), At.O_RDWR)) {
+            Io.collapse(fd, at, 4096);
+        }
+        byte[] next = Arrays.copyOf(model, SIZE - 4096);
+        System.arraycopy(model, at + 4096, next, at, next.length - at);
+        model = next;
+        Victim.save(pin, record);
+        return pin;
+    }
+
+    @Test
+    void replacingTheStore() throws Exception {
+        int step = 1;
+        for (int status = 0; status != Victim.DONE; step++) {
+            Pin pin = changedMuch();
+            status = victim("checkpoint", pin.id(), step);
+            assertTrue(status == 9 || status == Victim.DONE, "status " + status);
+            if (status == Victim.DONE) {
+                assertTrue(!bench.sync.pressed(pin), "not replaced");
+            }
+            goOn();
+            restore();
+            assertTrue(step < MOST_STEPS, "endless");
+        }
+        assertTrue(step > 20, "steps " + step);
+    }
+
+    @Test
+    void replacingTheStoreAndThePowerGoes() throws Exception {
+        int step = 1;
+        for (int status = 0; status != Victim.DONE; step++) {
+            Pin pin = changedMuch();
+            status = victim("checkpoint", pin.id(), step);
+            powerCut(pin);
+            restore();
+            assertTrue(step < MOST_STEPS, "endless");
+        }
+        assertTrue(step > 20, "steps " + step);
+    }
+
     @Test
     void checkpointingAndThePowerGoes() throws Exception {
         int step = 1;

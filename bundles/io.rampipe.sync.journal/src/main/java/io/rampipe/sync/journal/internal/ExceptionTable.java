@@ -46,13 +46,52 @@ final class ExceptionTable {
         return places;
     }
 
+    /**
+     * Writes a store that begins with some chunks.
+     *
+     * @param store of zeros only
+     * @param from the store that has them
+     * @param places in that one, by chunk
+     * @param which to take
+     */
+    static void begin(Fd store, Fd from, int[] places, BitSet which) throws IOException {
+        ByteBuffer data = ByteBuffer.allocateDirect(2 * CHUNK).alignedSlice(CHUNK);
+        ByteBuffer table = ByteBuffer.allocateDirect(CHUNK).order(ByteOrder.LITTLE_ENDIAN);
+        int count = 0;
+        for (int c = which.nextSetBit(0); c >= 0; c = which.nextSetBit(c + 1)) {
+            long area = 1 + (long) (count / PAIRS) * (PAIRS + 1);
+            int index = count % PAIRS;
+            long place = area + 1 + index;
+            data.clear().limit(CHUNK);
+            load(from, data, (long) places[c] * CHUNK);
+            Io.writeFully(store, data, place * CHUNK);
+            table.putLong(index * PAIR, c);
+            table.putLong(index * PAIR + 8, place);
+            count++;
+            if (index == PAIRS - 1) {
+                Io.writeFully(store, table.clear(), area * CHUNK);
+                table = ByteBuffer.allocateDirect(CHUNK).order(ByteOrder.LITTLE_ENDIAN);
+            }
+        }
+        Io.writeFully(store, table.clear(), (1 + (long) (count / PAIRS) * (PAIRS + 1)) * CHUNK);
+        table = ByteBuffer.allocateDirect(CHUNK).order(ByteOrder.LITTLE_ENDIAN);
+        table.putInt(0, MAGIC).putInt(4, 1).putInt(8, VERSION).putInt(12, CHUNK / 512);
+        Io.writeFully(store, table, 0);
+    }
+
     @FunctionalInterface
     private interface Pair {
         void at(int chunk, int place);
     }
 
     private static void walk(Fd store, long chunks, Pair pairs) throws IOException {
-        ByteBuffer b = ByteBuffer.allocateDirect(CHUNK).order(ByteOrder.LITTLE_ENDIAN);
+        // Aligned, because the store may be a device that is read directly.
+        ByteBuffer b =
+                ByteBuffer.allocateDirect(2 * CHUNK)
+                        .alignedSlice(CHUNK)
+                        .limit(CHUNK)
+                        .slice()
+                        .order(ByteOrder.LITTLE_ENDIAN);
         load(store, b, 0);
         if (b.getInt(0) != MAGIC || b.getInt(8) != VERSION || b.getInt(12) * 512L != CHUNK) {
             throw new IOException(store + " is not the store of a snapshot with chunks of 4 KiB");
@@ -78,12 +117,12 @@ final class ExceptionTable {
     }
 
     private static void load(Fd store, ByteBuffer b, long at) throws IOException {
-        b.clear();
+        b.clear().limit(CHUNK);
         int n = Io.readFully(store, b, at);
         for (int i = n; i < CHUNK; i++) {
             b.put(i, (byte) 0);
         }
-        b.clear();
+        b.clear().limit(CHUNK);
     }
 
     /** The snapshot is gone, and with it all changes since the last checkpoint. */

@@ -24,6 +24,9 @@ final class SnapshotState {
 
     long sequence;
 
+    /** {@link System#nanoTime} before which its store is not replaced. */
+    volatile long nextRenewal = System.nanoTime();
+
     /** The last syncback, while it holds the file system. */
     SnapshotView last;
 

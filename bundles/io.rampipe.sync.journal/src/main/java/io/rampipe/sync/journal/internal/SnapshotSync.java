@@ -64,11 +64,13 @@ final class SnapshotSync {
         HOLDING,
         /** The file system is frozen, and stays so. */
         FROZEN,
+        /** The same, but the pin goes on. */
+        FROZEN_LIVE,
         /** The same, and the log is not applied: {@link #applied} follows, or another syncback. */
         COMMIT_ONLY;
 
         boolean frozen() {
-            return this == FROZEN || this == COMMIT_ONLY;
+            return this == FROZEN || this == FROZEN_LIVE || this == COMMIT_ONLY;
         }
     }
 

@@ -32,6 +32,8 @@ import org.osgi.service.log.LoggerFactory;
 public final class SnapshotSyncBack implements SyncBack, RedoLog {
     static final String NAME = "snapshot";
 
+    private static final long RENEWAL_PAUSE = 60_000_000_000L;
+
     private final Steps steps;
     private final Consumer<String> report;
     private final long[] key = BlockHash.key();
@@ -63,18 +65,77 @@ public final class SnapshotSyncBack implements SyncBack, RedoLog {
         state.lock.lock();
         try (SnapshotView view = view(pin, state)) {
             state.dirty = look(view, state);
-            return run(
-                    pin,
-                    state,
-                    view,
-                    allowance.freeze().isZero()
-                            ? SnapshotSync.Mode.AT_REST
-                            : SnapshotSync.Mode.HOLDING);
+            if (allowance.freeze().isZero()) {
+                return run(pin, state, view, SnapshotSync.Mode.AT_REST);
+            }
+            Result result = run(pin, state, view, SnapshotSync.Mode.HOLDING);
+            return result.consistent() && pressed(pin, state)
+                    ? result.plus(renew(pin, state, view))
+                    : result;
         } catch (ExceptionTable.LostException e) {
             throw new SnapshotSync(pin, state, key, steps).lost(e);
         } finally {
             state.lock.unlock();
         }
+    }
+
+    /**
+     * Brings to disk what has changed during the checkpoint before, and gives the snapshot a fresh
+     * store. Programs that write wait for all of that.
+     */
+    private Result renew(Pin pin, SnapshotState state, SnapshotView view) throws IOException {
+        view.flush();
+        GuardedFreeze freeze = view.freeze();
+        try {
+            Result result = run(pin, state, view, SnapshotSync.Mode.FROZEN_LIVE);
+            if (result.consistent()) {
+                freshStore(pin, state, view);
+            }
+            return result.held(freeze.held());
+        } finally {
+            freeze.close();
+        }
+    }
+
+    /** Programs go on if it fails, with the part of the store that is on disk. */
+    private void freshStore(Pin pin, SnapshotState state, SnapshotView view)
+            throws ExceptionTable.LostException {
+        String why = "";
+        try {
+            if (new StoreRenewal(pin, view, steps).run()) {
+                state.known.clear();
+            } else {
+                why =
+                        "programs have moved or replaced much of it; it is given back when it is"
+                                + " unpinned";
+            }
+        } catch (ExceptionTable.LostException e) {
+            throw e;
+        } catch (IOException e) {
+            why = e.getMessage();
+        }
+        if (!why.isEmpty()) {
+            state.nextRenewal = System.nanoTime() + RENEWAL_PAUSE;
+            report.accept(
+                    pin.target()
+                            + " has used up the RAM that is set aside for its changes, and goes on"
+                            + " with room on its disk, because that RAM cannot be given back now: "
+                            + why);
+        }
+    }
+
+    @Override
+    public boolean pressed(Pin pin) throws IOException {
+        try {
+            return pressed(pin, state(pin));
+        } catch (ExceptionTable.LostException e) {
+            // The next checkpoint tells.
+            return false;
+        }
+    }
+
+    private static boolean pressed(Pin pin, SnapshotState state) throws IOException {
+        return System.nanoTime() - state.nextRenewal >= 0 && SnapshotView.crowded(pin);
     }
 
     private Result run(Pin pin, SnapshotState state, SnapshotView view, SnapshotSync.Mode mode)
@@ -107,6 +168,7 @@ public final class SnapshotSyncBack implements SyncBack, RedoLog {
             SnapshotView view = SnapshotView.open(pin);
             if (state.fresh) {
                 view.thaw();
+                view.showStore();
                 state.fresh = false;
             }
             return view;
