@@ -24,6 +24,9 @@ final class SnapshotState {
 
     long sequence;
 
+    /** Programs would have had to be held for too long the last time. */
+    boolean tooLong;
+
     /** {@link System#nanoTime} before which its store is not replaced. */
     volatile long nextRenewal = System.nanoTime();
 

@@ -135,6 +135,18 @@ abstract class SnapshotView implements AutoCloseable {
         }
     }
 
+    /** Whether what programs see of a block in the store is in it when it is frozen. */
+    boolean readsStore() {
+        return blocks > 0;
+    }
+
+    /** Where in the store each block of the snapshot is; 0 for those that are not in it. */
+    int[] places() throws IOException {
+        try (Fd store = openStore()) {
+            return ExceptionTable.places(store, blocks);
+        }
+    }
+
     /** The one in force. */
     Fd openStore() throws IOException {
         if (!isSplit()) {
