@@ -19,7 +19,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Random operations on a file, pinned, checkpointed and unpinned in between, against what should be
- * in it. {@code -Drampipe.churn.steps=N -Drampipe.churn.seed=N} for more, or the same again.
+ * in it. {@code itests/churn} for more, or the same again.
  */
 @InLab(seconds = 900, memory = 2048, disk = 1024)
 class SnapshotChurnTest {
@@ -66,7 +66,7 @@ class SnapshotChurnTest {
         Model model = new Model(file, size, GROWTH, random);
         List<String> last = new ArrayList<>();
         Pin pin = null;
-        int steps = size > LARGE ? STEPS / 3 : STEPS;
+        int steps = size > LARGE ? Math.max(Math.min(STEPS, 50), STEPS / 20) : STEPS;
         try {
             for (int i = 0; i < steps; i++) {
                 if (last.size() > LAST) {
@@ -79,6 +79,7 @@ class SnapshotChurnTest {
                 pin = null;
             }
             model.check();
+            System.out.println("size " + size + ": " + steps + " operations");
         } catch (IOException | AssertionError e) {
             throw new AssertionError("seed " + seed + ", after " + last + ": " + e, e);
         } finally {
