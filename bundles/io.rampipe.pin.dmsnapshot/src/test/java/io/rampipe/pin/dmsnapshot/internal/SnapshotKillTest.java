@@ -3,6 +3,7 @@ package io.rampipe.pin.dmsnapshot.internal;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
@@ -198,6 +199,59 @@ class SnapshotKillTest {
             restore();
         }
         assertTrue(step > 4, "steps " + step);
+    }
+
+    /**
+     * Each call of the kernel's loop devices, device-mapper and file systems fails once, as if
+     * there were no device left.
+     */
+    @Test
+    void pinningWhenACallFails() throws Exception {
+        assumeTrue(Files.isExecutable(Path.of("/usr/bin/strace")), "there is no strace");
+        int failed = 0;
+        int done = 0;
+        // The last ones are not made any more.
+        for (int call = 1; done < 3 || failed == 0; call++) {
+            assertTrue(call < MOST_STEPS, "endless");
+            String id = "c" + call;
+            Files.createDirectory(bench.pool.resolve(id));
+            Process p =
+                    new ProcessBuilder(
+                                    "strace",
+                                    "-f",
+                                    "-o",
+                                    "/dev/null",
+                                    "-e",
+                                    "trace=ioctl",
+                                    "-e",
+                                    "inject=ioctl:error=ENODEV:when=" + call,
+                                    Path.of(System.getProperty("java.home"), "bin/java").toString(),
+                                    "-cp",
+                                    System.getProperty("java.class.path"),
+                                    "-XX:TieredStopAtLevel=1",
+                                    Victim.class.getName(),
+                                    "pin",
+                                    file.toString(),
+                                    bench.pool.resolve(id).toString(),
+                                    record.toString(),
+                                    "1000")
+                            .inheritIO()
+                            .start();
+            assertTrue(p.waitFor(SECONDS, TimeUnit.SECONDS), "hangs at call " + call);
+            if (p.exitValue() == Victim.DONE) {
+                goOn();
+                done++;
+            } else {
+                assertEquals(Victim.REFUSED, p.exitValue(), "call " + call);
+                failed++;
+                done = 0;
+                assertEquals(List.of(), bench.leftInKernel(), "call " + call);
+                Files.delete(bench.pool.resolve(id));
+            }
+            assertArrayEquals(model, Files.readAllBytes(file));
+            restore();
+        }
+        assertTrue(failed > 10, "calls that failed: " + failed);
     }
 
     /** Wherever it is just then. */
