@@ -134,10 +134,11 @@ final class Devices {
         Fd disk = null;
         boolean done = false;
         try (Fd parent = At.reopen(directory, At.O_RDONLY | At.O_DIRECTORY)) {
-            if (StatFs.of(parent).type() == StatFs.BTRFS) {
-                // What is written twice is written to another place.
+            long type = StatFs.of(parent).type();
+            if (type != StatFs.EXT && type != StatFs.XFS) {
+                // Others write what is written again to another place, and need more room then.
                 throw Eligibility.noReserve(
-                        pin.target(), layout, "on btrfs no room is certain for it");
+                        pin.target(), layout, "only on ext4 and xfs room for it is certain");
             }
             disk = At.open(parent, FilePath.of("."), At.O_TMPFILE | At.O_RDWR, 0600);
             Io.allocate(disk, 0, layout.disk());

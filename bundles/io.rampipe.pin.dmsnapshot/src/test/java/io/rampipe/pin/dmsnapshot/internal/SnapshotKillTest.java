@@ -363,6 +363,19 @@ class SnapshotKillTest {
     }
 
     @Test
+    void unpinningAndThePowerGoes() throws Exception {
+        int step = 1;
+        for (int status = 0; status != Victim.DONE; step++) {
+            Pin pin = changed();
+            status = victim("unpin", pin.id(), step);
+            powerCut(pin);
+            restore();
+            assertTrue(step < MOST_STEPS, "endless");
+        }
+        assertTrue(step > 10, "steps " + step);
+    }
+
+    @Test
     void unpinning() throws Exception {
         int step = 1;
         for (int status = 0; status != Victim.DONE; step++) {
