@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.BitSet;
+import java.util.stream.LongStream;
 
 /**
  * Which chunks of a snapshot are in its store: those that have been written to ({@code
@@ -47,25 +48,38 @@ final class ExceptionTable {
     }
 
     /**
+     * The same of those that are in it, sorted by chunk: the upper half of each number is the
+     * chunk, the lower half its place.
+     */
+    static long[] sorted(Fd store, long chunks) throws IOException {
+        LongStream.Builder all = LongStream.builder();
+        walk(store, chunks, (chunk, place) -> all.add((long) chunk << 32 | place));
+        return all.build().sorted().toArray();
+    }
+
+    /**
      * Writes a store that begins with some chunks.
      *
      * @param store of zeros only
      * @param from the store that has them
-     * @param places in that one, by chunk
      * @param which to take
+     * @param chunks of the snapshot
      */
-    static void begin(Fd store, Fd from, int[] places, BitSet which) throws IOException {
+    static void begin(Fd store, Fd from, BitSet which, long chunks) throws IOException {
         ByteBuffer data = ByteBuffer.allocateDirect(2 * CHUNK).alignedSlice(CHUNK);
         ByteBuffer table = ByteBuffer.allocateDirect(CHUNK).order(ByteOrder.LITTLE_ENDIAN);
         int count = 0;
-        for (int c = which.nextSetBit(0); c >= 0; c = which.nextSetBit(c + 1)) {
+        for (long pair : sorted(from, chunks)) {
+            int chunk = (int) (pair >>> 32);
+            if (!which.get(chunk)) {
+                continue;
+            }
             long area = 1 + (long) (count / PAIRS) * (PAIRS + 1);
             int index = count % PAIRS;
             long place = area + 1 + index;
-            data.clear().limit(CHUNK);
-            load(from, data, (long) places[c] * CHUNK);
+            load(from, data, (pair & 0xffffffffL) * CHUNK);
             Io.writeFully(store, data, place * CHUNK);
-            table.putLong(index * PAIR, c);
+            table.putLong(index * PAIR, chunk);
             table.putLong(index * PAIR + 8, place);
             count++;
             if (index == PAIRS - 1) {
@@ -73,6 +87,7 @@ final class ExceptionTable {
                 table = ByteBuffer.allocateDirect(CHUNK).order(ByteOrder.LITTLE_ENDIAN);
             }
         }
+        // The first table with room in it ends them all, and may be empty.
         Io.writeFully(store, table.clear(), (1 + (long) (count / PAIRS) * (PAIRS + 1)) * CHUNK);
         table = ByteBuffer.allocateDirect(CHUNK).order(ByteOrder.LITTLE_ENDIAN);
         table.putInt(0, MAGIC).putInt(4, 1).putInt(8, VERSION).putInt(12, CHUNK / 512);

@@ -31,7 +31,7 @@ final class SnapshotPlan {
     private final BitSet referenced = new BitSet();
     private final BitSet moved = new BitSet();
     private final long size;
-    private int[] places = {};
+    private long[] places = {};
     private int[] stored = new int[256];
     private int storedCount;
 
@@ -39,12 +39,16 @@ final class SnapshotPlan {
         this.size = size;
     }
 
-    /** The same, and which of the file's blocks are in the store, at the places of its chunks. */
-    static SnapshotPlan withPlaces(SnapshotView view, long size, List<Extent> extents, int[] places)
-            throws IOException {
-        BitSet stored = new BitSet(places.length);
-        for (int i = 0; i < places.length; i++) {
-            stored.set(i, places[i] != 0);
+    /**
+     * The same, and which of the file's blocks are in the store.
+     *
+     * @param places see {@link ExceptionTable#sorted}
+     */
+    static SnapshotPlan withPlaces(
+            SnapshotView view, long size, List<Extent> extents, long[] places) throws IOException {
+        BitSet stored = new BitSet();
+        for (long p : places) {
+            stored.set((int) (p >>> 32));
         }
         return of(view, size, extents, stored, places);
     }
@@ -54,11 +58,11 @@ final class SnapshotPlan {
      */
     static SnapshotPlan of(SnapshotView view, long size, List<Extent> extents, BitSet stored)
             throws IOException {
-        return of(view, size, extents, stored, new int[0]);
+        return of(view, size, extents, stored, new long[0]);
     }
 
     private static SnapshotPlan of(
-            SnapshotView view, long size, List<Extent> extents, BitSet stored, int[] places)
+            SnapshotView view, long size, List<Extent> extents, BitSet stored, long[] places)
             throws IOException {
         SnapshotPlan plan = new SnapshotPlan(size);
         plan.places = places;
@@ -102,7 +106,7 @@ final class SnapshotPlan {
                 }
                 moved.set(home);
             } else if (b < end && places.length > 0) {
-                stored(b, places[home]);
+                stored(b, home);
                 return;
             }
         }
@@ -111,7 +115,9 @@ final class SnapshotPlan {
         }
     }
 
-    private void stored(long b, int place) {
+    private void stored(long b, int home) {
+        int at = Arrays.binarySearch(places, (long) home << 32);
+        int place = (int) places[-at - 1];
         if (storedCount + 2 > stored.length) {
             stored = Arrays.copyOf(stored, 2 * stored.length);
         }

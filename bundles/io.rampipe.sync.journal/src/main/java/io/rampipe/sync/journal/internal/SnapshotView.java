@@ -140,10 +140,10 @@ abstract class SnapshotView implements AutoCloseable {
         return blocks > 0;
     }
 
-    /** Where in the store each block of the snapshot is; 0 for those that are not in it. */
-    int[] places() throws IOException {
+    /** See {@link ExceptionTable#sorted}. */
+    long[] places() throws IOException {
         try (Fd store = openStore()) {
-            return ExceptionTable.places(store, blocks);
+            return ExceptionTable.sorted(store, blocks);
         }
     }
 

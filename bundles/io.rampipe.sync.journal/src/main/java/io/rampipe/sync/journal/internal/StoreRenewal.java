@@ -50,17 +50,14 @@ final class StoreRenewal {
             SplitStore old = SnapshotView.split(pin, dm);
             int other =
                     dm.find(device(0)).map(d -> d.number() == old.device()).orElse(false) ? 1 : 0;
-            int[] places;
-            BitSet kept;
             try (Fd current = view.openStore()) {
-                places = ExceptionTable.places(current, view.blocks());
-                kept = kept(places);
+                BitSet kept = kept(ExceptionTable.read(current, view.blocks()));
                 if (kept.cardinality() > old.ram() / SECTORS / KEPT) {
                     return false;
                 }
                 steps.before("make a fresh store");
                 remove(dm, directory, other);
-                fill(directory, other, old, current, places, kept);
+                fill(directory, other, old, current, kept);
             }
             make(dm, directory, other, old);
             steps.before("hide the store's node");
@@ -84,12 +81,12 @@ final class StoreRenewal {
         return FilePath.ofRaw(pin.path(Pin.SNAPSHOT_STORE).name().raw() + which);
     }
 
-    /** Blocks of the snapshot that are in the store, and cannot be read from the file on disk. */
-    private BitSet kept(int[] places) throws IOException {
-        BitSet kept = new BitSet(places.length);
-        for (int i = 0; i < places.length; i++) {
-            kept.set(i, places[i] != 0);
-        }
+    /**
+     * Leaves those blocks of the snapshot that cannot be read from the file on disk.
+     *
+     * @param kept what is in the store
+     */
+    private BitSet kept(BitSet kept) throws IOException {
         long whole = view.size() / SnapshotView.BLOCK;
         for (Extents.Extent e : view.extents()) {
             long from = e.logical() / SnapshotView.BLOCK;
@@ -111,8 +108,7 @@ final class StoreRenewal {
         SnapshotView.removeNode(directory, file(which));
     }
 
-    private void fill(
-            Fd directory, int which, SplitStore old, Fd current, int[] places, BitSet kept)
+    private void fill(Fd directory, int which, SplitStore old, Fd current, BitSet kept)
             throws IOException {
         try (Fd fresh =
                 At.open(
@@ -122,7 +118,7 @@ final class StoreRenewal {
                         0600)) {
             Io.truncate(fresh, old.ram() * DeviceMapper.SECTOR);
             if (!kept.isEmpty()) {
-                ExceptionTable.begin(fresh, current, places, kept);
+                ExceptionTable.begin(fresh, current, kept, view.blocks());
             }
         }
     }
