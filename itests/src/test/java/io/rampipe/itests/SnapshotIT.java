@@ -148,4 +148,26 @@ class SnapshotIT {
         assertEquals(0, daemon.stop(), daemon::logText);
         assertArrayEquals(model, Files.readAllBytes(file));
     }
+
+    /** What is missing is told, and the others do what they can. */
+    @Test
+    void withoutItsFacilitiesItSaysSo() throws Exception {
+        for (String control : new String[] {"/dev/mapper/control", "/dev/loop-control"}) {
+            Command.run("mount", "--bind", "/dev/null", control);
+            try {
+                daemon.start();
+                String strategies = daemon.command("strategies").ok().out();
+                assertTrue(
+                        strategies.matches("(?s).*dmsnapshot +unusable.*no (device-mapper|loop).*"),
+                        strategies);
+                daemon.command("pin", file.toString()).ok();
+                assertEquals("overlayfs", pin().get("strategy").getAsString());
+                write(7, 1000, 6);
+                assertEquals(0, daemon.stop(), daemon::logText);
+                assertArrayEquals(model, Files.readAllBytes(file));
+            } finally {
+                Command.run("umount", control);
+            }
+        }
+    }
 }

@@ -80,6 +80,16 @@ public record Pin(
     /** Absolute raw path of the store of exceptions; absent as the snapshot is. */
     public static final String SNAPSHOT_STORE = "snapshot.store";
 
+    /**
+     * Name, without its last character, of the device-mapper device that is the store; present if
+     * only the beginning of the store is in RAM, and the rest is on disk. Such a store is replaced
+     * by a fresh one when all that is in it has got to the file on disk. Which one is in force,
+     * that with 0 or that with 1 as its last character, is told by the table of {@link
+     * #SNAPSHOT_ORIGIN} alone. {@link #SNAPSHOT_STORE} is a node of it then, and missing while it
+     * is replaced; the part in RAM is a file of that name with the same last character.
+     */
+    public static final String SNAPSHOT_SPLIT = "snapshot.split";
+
     /** Block of {@link #SNAPSHOT_DEVICE} at which the snapshot begins, decimal. */
     public static final String SNAPSHOT_FIRST = "snapshot.first";
 

@@ -63,6 +63,14 @@ public interface SyncBack {
     Dirty dirty(Pin pin) throws IOException;
 
     /**
+     * Whether the RAM that is set aside for the pin is about to be used up, so that a checkpoint is
+     * due at once: it makes room in it. Cheap; called many times a second.
+     */
+    default boolean pressed(Pin pin) throws IOException {
+        return false;
+    }
+
+    /**
      * Stands for the pin's changes as they are now: as long as it stays the same, whichever process
      * asks, nothing has changed in RAM. No file data is read.
      *

@@ -29,6 +29,9 @@ public final class At {
     public static final int O_NOFOLLOW;
     public static final int O_DIRECT;
 
+    /** A new file without a name in a directory ({@code open(2)}); gone when nobody has it open. */
+    public static final int O_TMPFILE;
+
     private static final int AT_REMOVEDIR = 0x200;
     private static final int AT_SYMLINK_NOFOLLOW = 0x100;
     private static final int AT_EMPTY_PATH = 0x1000;
@@ -48,6 +51,7 @@ public final class At {
         O_DIRECTORY = arm ? 040000 : 0200000;
         O_NOFOLLOW = arm ? 0100000 : 0400000;
         O_DIRECT = arm ? 0200000 : 040000;
+        O_TMPFILE = 020000000 | O_DIRECTORY;
     }
 
     private At() {}

@@ -42,6 +42,7 @@ public final class DeviceMapper implements AutoCloseable {
     private static final int SUSPEND = 6;
     private static final int STATUS = 7;
     private static final int LOAD = 9;
+    private static final int CLEAR = 10;
     private static final int TABLE_STATUS = 12;
     private static final int TARGET_VERSION = 17;
 
@@ -100,6 +101,16 @@ public final class DeviceMapper implements AutoCloseable {
 
         private static String snapshotOf(long origin, long store, int chunk) {
             return Stat.deviceText(origin) + " " + Stat.deviceText(store) + " P " + chunk;
+        }
+
+        /**
+         * A device that the parameters name, in the form of {@link Stat#deviceNumber}.
+         *
+         * @param word which word of them, from 0
+         */
+        public long device(int word) {
+            String[] numbers = parameters.split(" ")[word].split(":");
+            return Stat.device(Long.parseLong(numbers[0]), Long.parseLong(numbers[1]));
         }
     }
 
@@ -192,7 +203,15 @@ public final class DeviceMapper implements AutoCloseable {
         run(LOAD, m, "load a table into", name);
     }
 
-    /** Lets it go on, with the table loaded last. */
+    /** Drops a table that was loaded and is not in force; it is no error if there is none. */
+    public void clear(String name) throws LinuxException {
+        run(CLEAR, header(name, "", 0), "clear the loaded table of", name);
+    }
+
+    /**
+     * Lets it go on, with the table loaded last. If it was not suspended, it is for as long as it
+     * takes to exchange the tables: requests see one or the other.
+     */
     public void resume(String name) throws LinuxException {
         run(SUSPEND, header(name, "", 0), "resume", name);
     }

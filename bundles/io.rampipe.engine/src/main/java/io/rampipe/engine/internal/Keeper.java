@@ -684,6 +684,25 @@ final class Keeper {
         return checkpoint(pin);
     }
 
+    /**
+     * Whether programs are about to use up the RAM that is set aside for a pin. Waits for nobody
+     * who works on it.
+     */
+    boolean pressed(LivePin pin) {
+        if (pin.gone()
+                || pin.state() == LivePin.State.ORPHANED
+                || pin.record().step() != Pin.Step.PINNED
+                || settings.get().checkpointFreeze() == 0) {
+            return false;
+        }
+        try {
+            return syncOf(pin).pressed(pin.record());
+        } catch (IOException e) {
+            log.debug("cannot tell how much of %s is in RAM: %s", pin, e.getMessage());
+            return false;
+        }
+    }
+
     private SyncBack.Result checkpointLocked(LivePin pin) throws IOException {
         SyncBack sync = syncOf(pin);
         LivePin.State before = pin.state();

@@ -45,6 +45,9 @@ final class LivePin {
     /** {@link System#nanoTime} before which its programs are not held again. */
     volatile long nextFreeze = System.nanoTime();
 
+    /** {@link System#nanoTime} before which its RAM is not looked after again. */
+    volatile long nextRelief = System.nanoTime();
+
     /** Of the last failure, to tell it from another; empty if it can be written. */
     volatile String cause = "";
 

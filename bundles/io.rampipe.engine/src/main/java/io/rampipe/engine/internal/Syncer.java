@@ -11,10 +11,11 @@ import java.util.function.Supplier;
 import org.osgi.service.log.FormatterLogger;
 
 /**
- * Two threads. One writes back: checkpoints when their time has come, unpins what has cooled down,
- * unpins the coldest when memory is short. The other guards the pool: programs write into it at the
- * speed of memory, so it looks often, and only makes the pool larger or asks the first to make
- * room, which both return at once.
+ * Three threads. One writes back: checkpoints when their time has come, unpins what has cooled
+ * down, unpins the coldest when memory is short. The other guards the pool: programs write into it
+ * at the speed of memory, so it looks often, and only makes the pool larger or asks the first to
+ * make room, which both return at once. The third does the same for pins that have RAM of their
+ * own: it writes back what fills it before it is full, whatever the first is busy with.
  */
 final class Syncer {
     private static final long SECOND = 1_000_000_000L;
@@ -31,6 +32,7 @@ final class Syncer {
     private final FormatterLogger log;
     private final Thread writer = new Thread(this::write, "rampipe-sync");
     private final Thread guard = new Thread(this::guard, "rampipe-pool");
+    private final Thread relief = new Thread(this::relieve, "rampipe-relief");
     private volatile boolean stopped;
     private volatile boolean roomWanted;
     private boolean memoryWarned;
@@ -54,12 +56,14 @@ final class Syncer {
     void start() {
         writer.start();
         guard.start();
+        relief.start();
     }
 
     /** Something changed: pins, strategies. */
     void wake() {
         LockSupport.unpark(writer);
         LockSupport.unpark(guard);
+        LockSupport.unpark(relief);
     }
 
     Thread writerThread() {
@@ -75,6 +79,7 @@ final class Syncer {
         wake();
         writer.join();
         guard.join();
+        relief.join();
     }
 
     private void write() {
@@ -243,6 +248,40 @@ final class Syncer {
                 LockSupport.parkNanos(this, SECOND);
             }
             LockSupport.parkNanos(this, GUARD_NANOS);
+        }
+    }
+
+    private void relieve() {
+        while (!stopped) {
+            boolean some = false;
+            long now = System.nanoTime();
+            for (LivePin pin : keeper.pins()) {
+                if (pin.record().reserved() == 0) {
+                    continue;
+                }
+                some = true;
+                if (!stopped && now - pin.nextRelief >= 0 && keeper.pressed(pin)) {
+                    relieve(pin);
+                }
+            }
+            if (some) {
+                LockSupport.parkNanos(this, GUARD_NANOS);
+            } else {
+                LockSupport.park(this);
+            }
+        }
+    }
+
+    private void relieve(LivePin pin) {
+        try {
+            keeper.checkpointNow(pin);
+        } catch (IOException e) {
+            log.debug("%s: %s", pin, e.getMessage());
+        } catch (RuntimeException e) {
+            log.error("syncback of " + pin + " failed unexpectedly; its data stays in RAM", e);
+        }
+        if (keeper.pressed(pin)) {
+            pin.nextRelief = System.nanoTime() + SECOND;
         }
     }
 

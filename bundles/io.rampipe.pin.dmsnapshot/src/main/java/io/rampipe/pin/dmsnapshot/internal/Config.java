@@ -12,6 +12,7 @@ import org.osgi.service.metatype.annotations.ObjectClassDefinition;
 
     String DEFAULT_MIN_SIZE = "16M";
     String DEFAULT_GROWTH = "64M";
+    String DEFAULT_STORE = "128M";
 
     @AttributeDefinition(
             name = "Smallest file",
@@ -30,6 +31,16 @@ import org.osgi.service.metatype.annotations.ObjectClassDefinition;
             min = "1M",
             max = "1T")
     String dmsnapshot_growth() default DEFAULT_GROWTH;
+
+    @AttributeDefinition(
+            name = "Store",
+            description =
+                    "How much RAM is set aside for what changes of one file (such as 128M). For a file that is"
+                            + " larger as much as it has is set aside on its disk as well, and what has changed is"
+                            + " written to it before the RAM is full.",
+            min = "8M",
+            max = "1T")
+    String dmsnapshot_store() default DEFAULT_STORE;
 
     @AttributeDefinition(
             name = "Disk images",

@@ -7,9 +7,12 @@ import io.rampipe.linux.DeviceMapper;
 import io.rampipe.linux.DeviceMapper.Part;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
+import io.rampipe.linux.Io;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.LoopDevice;
+import io.rampipe.linux.SplitStore;
 import io.rampipe.linux.Stat;
+import io.rampipe.linux.StatFs;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
@@ -32,13 +35,15 @@ final class Devices {
      * @param store the pin's own file system in RAM
      * @param file on disk, open for reading
      * @param first block of the file system at which the file begins
+     * @param directory of the file on disk
      */
-    static void make(Pin pin, Layout layout, Fd store, Fd file, long first) throws IOException {
+    static void make(Pin pin, Layout layout, Fd store, Fd file, long first, Fd directory)
+            throws IOException {
         String id = pin.id();
         String name = Labels.device(id);
         if (layout.device()) {
             try (DeviceMapper dm = DeviceMapper.open()) {
-                long snapshot = snapshot(dm, Labels.snapshot(id), layout, store, file);
+                long snapshot = snapshot(dm, Labels.snapshot(id), pin, layout, store, file, directory);
                 long device = dm.create(name, Labels.uuid(name));
                 // One of its own, which can be held while the snapshot is merged.
                 long length = layout.size() / DeviceMapper.SECTOR;
@@ -57,7 +62,8 @@ final class Devices {
             if (layout.whole() == 0) {
                 parts.add(Part.linear(0, all * SECTORS, ram.device(), 0));
             } else {
-                long snapshot = snapshot(dm, Labels.snapshot(id), layout, store, file);
+                long snapshot =
+                        snapshot(dm, Labels.snapshot(id), pin, layout, store, file, directory);
                 parts.add(Part.linear(0, first * SECTORS, ram.device(), 0));
                 parts.add(Part.linear(first * SECTORS, layout.whole() * SECTORS, snapshot, 0));
                 parts.add(
@@ -71,23 +77,79 @@ final class Devices {
         }
     }
 
-    private static long snapshot(DeviceMapper dm, String name, Layout layout, Fd store, Fd file)
+    private static long snapshot(
+            DeviceMapper dm, String name, Pin pin, Layout layout, Fd store, Fd file, Fd directory)
             throws IOException {
         long bytes = layout.device() ? layout.size() : layout.whole() * Layout.BLOCK;
-        try (Fd changes = openStored(store, Labels.CHANGES);
+        FilePath file0 = layout.split() ? Labels.FIRST_CHANGES : Labels.CHANGES;
+        try (Fd changes = openStored(store, file0);
                 LoopDevice origin = LoopDevice.attach(file, bytes, true, name, store);
                 LoopDevice cow = LoopDevice.attach(changes, 0, false, name, store)) {
             long device = dm.create(name, Labels.uuid(name));
+            if (layout.split()) {
+                split(dm, pin, layout, store, cow, directory);
+            }
+            long changed =
+                    layout.split()
+                            ? dm.find(Labels.split(pin.id()) + 0).orElseThrow().number()
+                            : cow.device();
             dm.load(
                     name,
                     List.of(
                             Part.snapshot(
                                     bytes / DeviceMapper.SECTOR,
                                     origin.device(),
-                                    cow.device(),
+                                    changed,
                                     SECTORS)));
             dm.resume(name);
             return device;
+        }
+    }
+
+    /**
+     * Adds a part on disk to the part in RAM. It is a file without a name, so that nothing has to
+     * be removed; its room is taken now, and it is worth nothing without the part in RAM.
+     */
+    private static void split(
+            DeviceMapper dm, Pin pin, Layout layout, Fd store, LoopDevice ram, Fd directory)
+            throws IOException {
+        try (Fd disk = reserve(pin, layout, directory);
+                LoopDevice rest =
+                        LoopDevice.attach(disk, 0, false, Labels.device(pin.id()), store)) {
+            String name = Labels.split(pin.id()) + 0;
+            SplitStore made =
+                    SplitStore.make(
+                            dm,
+                            name,
+                            Labels.uuid(name),
+                            ram.device(),
+                            layout.ram() * SECTORS,
+                            rest.device(),
+                            layout.store() * SECTORS);
+            At.mknod(store, Labels.CHANGES, Stat.BLOCK | 0600, made.device());
+        }
+    }
+
+    private static Fd reserve(Pin pin, Layout layout, Fd directory) throws IOException {
+        Fd disk = null;
+        boolean done = false;
+        try (Fd parent = At.reopen(directory, At.O_RDONLY | At.O_DIRECTORY)) {
+            long type = StatFs.of(parent).type();
+            if (type != StatFs.EXT && type != StatFs.XFS) {
+                // Others write what is written again to another place, and need more room then.
+                throw Eligibility.noReserve(
+                        pin.target(), layout, "only on ext4 and xfs room for it is certain");
+            }
+            disk = At.open(parent, FilePath.of("."), At.O_TMPFILE | At.O_RDWR, 0600);
+            Io.allocate(disk, 0, layout.disk());
+            done = true;
+            return disk;
+        } catch (LinuxException e) {
+            throw Eligibility.noReserve(pin.target(), layout, e.getMessage());
+        } finally {
+            if (disk != null && !done) {
+                disk.close();
+            }
         }
     }
 
@@ -107,11 +169,13 @@ final class Devices {
         }
     }
 
-    /** Removes both. Idempotent. EBUSY if they are in use. */
+    /** Removes them. Idempotent. EBUSY if they are in use. */
     static void remove(String id) throws LinuxException {
         try (DeviceMapper dm = DeviceMapper.open()) {
             dm.remove(Labels.device(id));
             dm.remove(Labels.snapshot(id));
+            dm.remove(Labels.split(id) + 0);
+            dm.remove(Labels.split(id) + 1);
         } catch (LinuxException e) {
             // Without device-mapper there are no devices.
             if (!e.is(Errno.ENOENT, Errno.ENODEV)) {

@@ -10,6 +10,7 @@ import io.rampipe.linux.At;
 import io.rampipe.linux.DeviceMapper;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.Io;
+import io.rampipe.linux.StatFs;
 import io.rampipe.pin.Exposure;
 import io.rampipe.pin.FileSystems;
 import io.rampipe.pin.Place;
@@ -23,18 +24,19 @@ import java.util.List;
  *
  * @param minimum bytes below which it is not worth it
  * @param growth bytes that a file may grow
+ * @param store bytes of RAM that one file's changes may take
  * @param images files that are used as disks
  */
-record Eligibility(long minimum, long growth, PathPatterns images) {
+record Eligibility(long minimum, long growth, long store, PathPatterns images) {
     /** What a text is known by. */
     private static final int START = 4096;
 
     /** Checked with mke2fs and the kernel up to this size. */
     private static final long MOST = 1L << 40;
 
-    /** Without disk images. */
+    /** Without disk images, and with all changes in RAM. */
     Eligibility(long minimum, long growth) {
-        this(minimum, growth, new PathPatterns(List.of()));
+        this(minimum, growth, Long.MAX_VALUE, new PathPatterns(List.of()));
     }
 
     /** What it would take. */
@@ -63,7 +65,11 @@ record Eligibility(long minimum, long growth, PathPatterns images) {
         Exposure.now().check(place);
         SingleFile.checkAlone(place);
         if (!images.matches(target.path())) {
-            return Layout.of(size, growth);
+            Layout layout = Layout.of(size, growth, store);
+            if (layout.split() && StatFs.of(place.parent()).availableBytes() < layout.disk()) {
+                throw noReserve(target, layout, "there is not so much room there");
+            }
+            return layout;
         }
         checkImage(place);
         return Layout.device(size);
@@ -97,6 +103,18 @@ record Eligibility(long minimum, long growth, PathPatterns images) {
                     Cause.UNSUPPORTED,
                     path + " matches dmsnapshot.block, but is no disk image: it begins as a text");
         }
+    }
+
+    static RefusedException noReserve(Target target, Layout layout, String why) {
+        return new RefusedException(
+                Cause.NO_ROOM,
+                target
+                        + " needs "
+                        + Units.bytes(layout.disk())
+                        + " on its disk set aside, for changes that come faster than they can be"
+                        + " written to it: "
+                        + why
+                        + ". With a larger dmsnapshot.store all of it is set aside in RAM");
     }
 
     static RefusedException noRoom(Target target, Layout layout, long room) {

@@ -8,6 +8,7 @@ final class Labels {
     static final String PREFIX = "rampipe-";
 
     private static final String SNAPSHOT = "-snapshot";
+    private static final String SPLIT = "-store";
 
     /** Below the pin's directory in the pool: its own file system in RAM. */
     static final FilePath STORE = FilePath.of("store");
@@ -23,6 +24,9 @@ final class Labels {
     /** In the store: what the snapshot has changed. */
     static final FilePath CHANGES = FilePath.of("changes");
 
+    /** The same, if it is only the part in RAM. */
+    static final FilePath FIRST_CHANGES = FilePath.of("changes0");
+
     static final FilePath CONFIGURATION = FilePath.of("mke2fs.conf");
 
     private Labels() {}
@@ -34,6 +38,11 @@ final class Labels {
 
     static String snapshot(String id) {
         return PREFIX + id + SNAPSHOT;
+    }
+
+    /** The store of which a part is on disk, without its last character. */
+    static String split(String id) {
+        return PREFIX + id + SPLIT;
     }
 
     static String uuid(String device) {

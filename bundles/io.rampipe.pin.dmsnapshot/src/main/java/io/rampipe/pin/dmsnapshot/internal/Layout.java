@@ -9,8 +9,9 @@ package io.rampipe.pin.dmsnapshot.internal;
  * @param growth blocks that it may grow
  * @param device whether programs see the snapshot itself, a block device; then its last block may
  *     be a part of one
+ * @param inRam blocks of the store that may be in RAM
  */
-record Layout(long size, long whole, long growth, boolean device) {
+record Layout(long size, long whole, long growth, boolean device, long inRam) {
     static final int BLOCK = 4096;
     static final int SECTORS = BLOCK / 512;
 
@@ -32,15 +33,18 @@ record Layout(long size, long whole, long growth, boolean device) {
     /** Nodes, names and the configuration of mke2fs in the pin's own file system in RAM. */
     private static final long STORE_FEW = 64;
 
-    static Layout of(long size, long growth) {
-        return new Layout(size, size / BLOCK, blocks(growth), false);
+    /** Of a snapshot's store in RAM, the part that a fresh one may begin with. */
+    static final int KEPT = 8;
+
+    static Layout of(long size, long growth, long store) {
+        return new Layout(size, size / BLOCK, blocks(growth), false, store / BLOCK);
     }
 
     /**
      * @param size a multiple of 512
      */
     static Layout device(long size) {
-        return new Layout(size, blocks(size), 0, true);
+        return new Layout(size, blocks(size), 0, true, Long.MAX_VALUE);
     }
 
     static long blocks(long bytes) {
@@ -73,6 +77,21 @@ record Layout(long size, long whole, long growth, boolean device) {
         return whole == 0 ? 0 : 1 + whole + whole / (EXCEPTIONS - 1) + 2;
     }
 
+    /** Whether the store is too large to be in RAM as a whole. */
+    boolean split() {
+        return store() > inRam;
+    }
+
+    /** Blocks of the store that are in RAM. */
+    long ram() {
+        return Math.min(store(), inRam);
+    }
+
+    /** Bytes of the store that are on disk. */
+    long disk() {
+        return (store() - ram()) * BLOCK;
+    }
+
     /** Bytes of RAM before anything is changed, about. */
     long least() {
         return (metadata() + STORE_FEW) * BLOCK;
@@ -83,6 +102,7 @@ record Layout(long size, long whole, long growth, boolean device) {
      * neither the snapshot nor the store is in a sparse file.
      */
     long most() {
-        return (store() + (device ? 0 : fileSystem() - whole) + STORE_FEW) * BLOCK;
+        long two = split() ? ram() / KEPT : 0;
+        return (ram() + two + (device ? 0 : fileSystem() - whole) + STORE_FEW) * BLOCK;
     }
 }

@@ -83,7 +83,7 @@ final class SnapshotPinning {
                 if (layout.whole() > 0) {
                     pin = journalled(pin.with(Pin.SNAPSHOT_FIRST, Long.toString(first)));
                 }
-                Devices.make(pin, layout, store, file, first);
+                Devices.make(pin, layout, store, file, first, place.parent());
             }
             checkSound(pin);
             Pinned.attach(pin, pool, Pinned.flags(place.parent()));
@@ -160,6 +160,9 @@ final class SnapshotPinning {
             pin =
                     pin.with(Pin.SNAPSHOT_ORIGIN, Labels.snapshot(id))
                             .with(Pin.SNAPSHOT_STORE, store.resolve(Labels.CHANGES).raw());
+            if (layout.split()) {
+                pin = pin.with(Pin.SNAPSHOT_SPLIT, Labels.split(id));
+            }
         }
         return LowerDirectory.identified(pin, place.parent());
     }

@@ -55,6 +55,7 @@ public final class SnapshotStrategy implements PinStrategy {
                 new Eligibility(
                         Units.bytes(config.dmsnapshot_min__size()),
                         Units.bytes(config.dmsnapshot_growth()),
+                        Units.bytes(config.dmsnapshot_store()),
                         new PathPatterns(List.of(config.dmsnapshot_block()))),
                 Clock.systemUTC());
     }

@@ -51,7 +51,7 @@ final class Store {
                 create(store, Labels.GROWTH, layout.fileSystem());
             }
             if (layout.store() > 0) {
-                create(store, Labels.CHANGES, layout.store());
+                create(store, layout.split() ? Labels.FIRST_CHANGES : Labels.CHANGES, layout.ram());
             }
             done = true;
             return store;

@@ -46,6 +46,15 @@ final class Bench implements AutoCloseable {
     private int count;
 
     Bench(long minimum, long growth, String... images) throws IOException {
+        this(new Eligibility(minimum, growth, Long.MAX_VALUE, new PathPatterns(List.of(images))));
+    }
+
+    /** With so many bytes of RAM for the changes of a file, and the rest on disk. */
+    static Bench split(long growth, long store) throws IOException {
+        return new Bench(new Eligibility(0, growth, store, new PathPatterns(List.of())));
+    }
+
+    private Bench(Eligibility eligibility) throws IOException {
         cleanUp();
         Files.createDirectories(disk);
         String image = LAB.resolve("disk.img").toString();
@@ -54,10 +63,7 @@ final class Bench implements AutoCloseable {
         Command.run("mount", "-o", "loop", image, disk.toString());
         pool = Files.createTempDirectory("rampipe-pool-");
         Command.run("mount", "-t", "tmpfs", "-o", "size=512M,mode=0700", "pool", pool.toString());
-        strategy =
-                new SnapshotStrategy(
-                        new Eligibility(minimum, growth, new PathPatterns(List.of(images))),
-                        Clock.systemUTC());
+        strategy = new SnapshotStrategy(eligibility, Clock.systemUTC());
     }
 
     /** What a failed test has left. */

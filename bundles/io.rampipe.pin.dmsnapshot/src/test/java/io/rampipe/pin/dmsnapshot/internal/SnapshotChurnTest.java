@@ -19,7 +19,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 /**
  * Random operations on a file, pinned, checkpointed and unpinned in between, against what should be
- * in it. {@code -Drampipe.churn.steps=N -Drampipe.churn.seed=N} for more, or the same again.
+ * in it. {@code itests/churn} for more, or the same again.
  */
 @InLab(seconds = 900, memory = 2048, disk = 1024)
 class SnapshotChurnTest {
@@ -46,6 +46,19 @@ class SnapshotChurnTest {
     @ValueSource(
             ints = {0, 1, 511, 4095, 4096, 4097, 1_000_000, 1_050_623, 33_554_433, 140_000_001})
     void churn(int size) throws Exception {
+        run(size);
+    }
+
+    /** With RAM for a part of the changes only. */
+    @ParameterizedTest
+    @ValueSource(ints = {1_050_623, 33_554_433})
+    void churnInLittleRam(int size) throws Exception {
+        bench.close();
+        bench = Bench.split(4L * GROWTH, size / 4);
+        run(size);
+    }
+
+    private void run(int size) throws Exception {
         long seed = SEED * 1_000_003 + size;
         System.out.println("size " + size + ", seed " + seed);
         Random random = new Random(seed);
@@ -53,7 +66,7 @@ class SnapshotChurnTest {
         Model model = new Model(file, size, GROWTH, random);
         List<String> last = new ArrayList<>();
         Pin pin = null;
-        int steps = size > LARGE ? STEPS / 3 : STEPS;
+        int steps = size > LARGE ? Math.max(Math.min(STEPS, 50), STEPS / 20) : STEPS;
         try {
             for (int i = 0; i < steps; i++) {
                 if (last.size() > LAST) {
@@ -66,6 +79,7 @@ class SnapshotChurnTest {
                 pin = null;
             }
             model.check();
+            System.out.println("size " + size + ": " + steps + " operations");
         } catch (IOException | AssertionError e) {
             throw new AssertionError("seed " + seed + ", after " + last + ": " + e, e);
         } finally {

@@ -83,6 +83,7 @@ class SnapshotCostTest {
         long checkpointed = since(start);
         start = System.nanoTime();
         bench.unpin(pin);
+        long unpinned = since(start);
         System.out.printf(
                 "600 MiB: pinned in %d ms, %d KiB at once; %d fsync'd writes of 4 KiB in %d ms;"
                         + " %.3f bytes of RAM for each that changed; checkpoint of %d KiB in %d ms,"
@@ -95,10 +96,33 @@ class SnapshotCostTest {
                 result.bytes() / 1024,
                 checkpointed,
                 result.held().toMillis(),
-                since(start));
+                unpinned);
         assertTrue(atOnce < 3 * MB, "RAM at once: " + atOnce);
         assertTrue(taken < bytes * 1.1, taken + " bytes of RAM for " + bytes);
         assertEquals(bytes, result.bytes());
         assertEquals(FilePath.of(file.toString()), pin.target().path());
+    }
+
+    /** Of one daemon, whose code is compiled by and by. */
+    @Test
+    void howLongProgramsAreHeld() throws Exception {
+        Pin pin = bench.pin(file);
+        Random random = new Random(6);
+        byte[] block = new byte[BLOCK];
+        StringBuilder held = new StringBuilder();
+        for (int round = 0; round < 6; round++) {
+            try (RandomAccessFile f = new RandomAccessFile(file.toFile(), "rw")) {
+                for (int i = 0; i < WRITES; i++) {
+                    random.nextBytes(block);
+                    f.seek((long) random.nextInt(SIZE / BLOCK) * BLOCK);
+                    f.write(block);
+                }
+            }
+            Result result = bench.checkpoint(pin);
+            held.append(' ').append(result.held().toMillis());
+        }
+        System.out.println(
+                "16 MiB more in the store each time, single blocks; held, in ms:" + held);
+        bench.unpin(pin);
     }
 }

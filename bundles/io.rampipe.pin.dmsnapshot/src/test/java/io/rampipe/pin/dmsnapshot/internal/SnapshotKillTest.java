@@ -3,6 +3,7 @@ package io.rampipe.pin.dmsnapshot.internal;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
@@ -200,6 +201,59 @@ class SnapshotKillTest {
         assertTrue(step > 4, "steps " + step);
     }
 
+    /**
+     * Each call of the kernel's loop devices, device-mapper and file systems fails once, as if
+     * there were no device left.
+     */
+    @Test
+    void pinningWhenACallFails() throws Exception {
+        assumeTrue(Files.isExecutable(Path.of("/usr/bin/strace")), "there is no strace");
+        int failed = 0;
+        int done = 0;
+        // The last ones are not made any more.
+        for (int call = 1; done < 3 || failed == 0; call++) {
+            assertTrue(call < MOST_STEPS, "endless");
+            String id = "c" + call;
+            Files.createDirectory(bench.pool.resolve(id));
+            Process p =
+                    new ProcessBuilder(
+                                    "strace",
+                                    "-f",
+                                    "-o",
+                                    "/dev/null",
+                                    "-e",
+                                    "trace=ioctl",
+                                    "-e",
+                                    "inject=ioctl:error=ENODEV:when=" + call,
+                                    Path.of(System.getProperty("java.home"), "bin/java").toString(),
+                                    "-cp",
+                                    System.getProperty("java.class.path"),
+                                    "-XX:TieredStopAtLevel=1",
+                                    Victim.class.getName(),
+                                    "pin",
+                                    file.toString(),
+                                    bench.pool.resolve(id).toString(),
+                                    record.toString(),
+                                    "1000")
+                            .inheritIO()
+                            .start();
+            assertTrue(p.waitFor(SECONDS, TimeUnit.SECONDS), "hangs at call " + call);
+            if (p.exitValue() == Victim.DONE) {
+                goOn();
+                done++;
+            } else {
+                assertEquals(Victim.REFUSED, p.exitValue(), "call " + call);
+                failed++;
+                done = 0;
+                assertEquals(List.of(), bench.leftInKernel(), "call " + call);
+                Files.delete(bench.pool.resolve(id));
+            }
+            assertArrayEquals(model, Files.readAllBytes(file));
+            restore();
+        }
+        assertTrue(failed > 10, "calls that failed: " + failed);
+    }
+
     /** Wherever it is just then. */
     @Test
     void pinningAtAnyTime() throws Exception {
@@ -245,12 +299,75 @@ class SnapshotKillTest {
         assertTrue(step > 10, "steps " + step);
     }
 
+    /** So much that the store is replaced. */
+    private Pin changedMuch() throws IOException {
+        bench.close();
+        bench = Bench.split(4 << 20, 40 * 4096);
+        Files.createDirectories(file.getParent());
+        Files.write(file, before);
+        Pin pin = bench.pin(file);
+        write(100_000, ++count);
+        write(300_000, ++count);
+        int at = 143 * 4096;
+        try (Fd fd = At.open(FilePath.of(file.toString()), At.O_RDWR)) {
+            Io.collapse(fd, at, 4096);
+        }
+        byte[] next = Arrays.copyOf(model, SIZE - 4096);
+        System.arraycopy(model, at + 4096, next, at, next.length - at);
+        model = next;
+        Victim.save(pin, record);
+        return pin;
+    }
+
+    @Test
+    void replacingTheStore() throws Exception {
+        int step = 1;
+        for (int status = 0; status != Victim.DONE; step++) {
+            Pin pin = changedMuch();
+            status = victim("checkpoint", pin.id(), step);
+            assertTrue(status == 9 || status == Victim.DONE, "status " + status);
+            if (status == Victim.DONE) {
+                assertTrue(!bench.sync.pressed(pin), "not replaced");
+            }
+            goOn();
+            restore();
+            assertTrue(step < MOST_STEPS, "endless");
+        }
+        assertTrue(step > 20, "steps " + step);
+    }
+
+    @Test
+    void replacingTheStoreAndThePowerGoes() throws Exception {
+        int step = 1;
+        for (int status = 0; status != Victim.DONE; step++) {
+            Pin pin = changedMuch();
+            status = victim("checkpoint", pin.id(), step);
+            powerCut(pin);
+            restore();
+            assertTrue(step < MOST_STEPS, "endless");
+        }
+        assertTrue(step > 20, "steps " + step);
+    }
+
     @Test
     void checkpointingAndThePowerGoes() throws Exception {
         int step = 1;
         for (int status = 0; status != Victim.DONE; step++) {
             Pin pin = changed();
             status = victim("checkpoint", pin.id(), step);
+            powerCut(pin);
+            restore();
+            assertTrue(step < MOST_STEPS, "endless");
+        }
+        assertTrue(step > 10, "steps " + step);
+    }
+
+    @Test
+    void unpinningAndThePowerGoes() throws Exception {
+        int step = 1;
+        for (int status = 0; status != Victim.DONE; step++) {
+            Pin pin = changed();
+            status = victim("unpin", pin.id(), step);
             powerCut(pin);
             restore();
             assertTrue(step < MOST_STEPS, "endless");

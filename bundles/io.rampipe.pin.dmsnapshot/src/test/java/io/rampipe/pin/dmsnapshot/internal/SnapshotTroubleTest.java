@@ -122,6 +122,23 @@ class SnapshotTroubleTest {
         assertTrue(bench.told.toString().contains("is lost"), bench.told.toString());
     }
 
+    /** Others may fill the pool: what is set aside for a pin is not in it. */
+    @Test
+    void poolFullIsNoTroubleOnceItIsPinned() throws Exception {
+        Pin pin = bench.pin(file);
+        Path others = bench.pool.resolve("others");
+        fill(others);
+        for (int at = 0; at + 1_000_000 < SIZE; at += 1_000_000) {
+            write(at, 1_000_000, at);
+        }
+        assertTrue(bench.checkpoint(pin).consistent());
+        write(100, 1000, 8);
+        bench.unpin(pin);
+        assertArrayEquals(model, Files.readAllBytes(file));
+        Files.delete(others);
+        stillOnDisk();
+    }
+
     @Test
     void growthFullIsADiskFullToPrograms() throws Exception {
         Pin pin = bench.pin(file);

@@ -4,6 +4,7 @@ import io.rampipe.api.FilePath;
 import io.rampipe.api.PathPatterns;
 import io.rampipe.api.Pin;
 import io.rampipe.api.PinStrategy.PinRequest;
+import io.rampipe.api.RefusedException;
 import io.rampipe.api.SyncBack;
 import io.rampipe.api.SyncBack.Allowance;
 import io.rampipe.api.Target;
@@ -29,6 +30,9 @@ final class Victim {
     /** Exit status if it came to the end. */
     static final int DONE = 7;
 
+    /** Exit status if it was not done, and all is as before. */
+    static final int REFUSED = 8;
+
     private Victim() {}
 
     /**
@@ -36,6 +40,17 @@ final class Victim {
      *     the step to die at
      */
     public static void main(String[] arguments) throws Exception {
+        try {
+            run(arguments);
+        } catch (RefusedException e) {
+            System.out.println("refused: " + e.getMessage());
+            System.out.flush();
+            Runtime.getRuntime().halt(REFUSED);
+        }
+        Runtime.getRuntime().halt(DONE);
+    }
+
+    private static void run(String[] arguments) throws IOException {
         Path file = Path.of(arguments[1]);
         Path directory = Path.of(arguments[2]);
         Path record = Path.of(arguments[3]);
@@ -70,7 +85,6 @@ final class Victim {
             default:
                 unpin(strategy, Cut.at(step), load(record), record);
         }
-        Runtime.getRuntime().halt(DONE);
     }
 
     private static void unpin(SnapshotStrategy strategy, SyncBack sync, Pin pin, Path record)

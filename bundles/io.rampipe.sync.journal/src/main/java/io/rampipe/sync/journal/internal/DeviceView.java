@@ -88,6 +88,12 @@ final class DeviceView extends SnapshotView {
         return changed;
     }
 
+    /** {@link #read} does it. */
+    @Override
+    boolean readsStore() {
+        return false;
+    }
+
     @Override
     long size() {
         return Long.parseLong(pin().attribute(Pin.FILE_SIZE));

@@ -6,6 +6,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.util.BitSet;
+import java.util.stream.LongStream;
 
 /**
  * Which chunks of a snapshot are in its store: those that have been written to ({@code
@@ -46,13 +47,66 @@ final class ExceptionTable {
         return places;
     }
 
+    /**
+     * The same of those that are in it, sorted by chunk: the upper half of each number is the
+     * chunk, the lower half its place.
+     */
+    static long[] sorted(Fd store, long chunks) throws IOException {
+        LongStream.Builder all = LongStream.builder();
+        walk(store, chunks, (chunk, place) -> all.add((long) chunk << 32 | place));
+        return all.build().sorted().toArray();
+    }
+
+    /**
+     * Writes a store that begins with some chunks.
+     *
+     * @param store of zeros only
+     * @param from the store that has them
+     * @param which to take
+     * @param chunks of the snapshot
+     */
+    static void begin(Fd store, Fd from, BitSet which, long chunks) throws IOException {
+        ByteBuffer data = ByteBuffer.allocateDirect(2 * CHUNK).alignedSlice(CHUNK);
+        ByteBuffer table = ByteBuffer.allocateDirect(CHUNK).order(ByteOrder.LITTLE_ENDIAN);
+        int count = 0;
+        for (long pair : sorted(from, chunks)) {
+            int chunk = (int) (pair >>> 32);
+            if (!which.get(chunk)) {
+                continue;
+            }
+            long area = 1 + (long) (count / PAIRS) * (PAIRS + 1);
+            int index = count % PAIRS;
+            long place = area + 1 + index;
+            load(from, data, (pair & 0xffffffffL) * CHUNK);
+            Io.writeFully(store, data, place * CHUNK);
+            table.putLong(index * PAIR, chunk);
+            table.putLong(index * PAIR + 8, place);
+            count++;
+            if (index == PAIRS - 1) {
+                Io.writeFully(store, table.clear(), area * CHUNK);
+                table = ByteBuffer.allocateDirect(CHUNK).order(ByteOrder.LITTLE_ENDIAN);
+            }
+        }
+        // The first table with room in it ends them all, and may be empty.
+        Io.writeFully(store, table.clear(), (1 + (long) (count / PAIRS) * (PAIRS + 1)) * CHUNK);
+        table = ByteBuffer.allocateDirect(CHUNK).order(ByteOrder.LITTLE_ENDIAN);
+        table.putInt(0, MAGIC).putInt(4, 1).putInt(8, VERSION).putInt(12, CHUNK / 512);
+        Io.writeFully(store, table, 0);
+    }
+
     @FunctionalInterface
     private interface Pair {
         void at(int chunk, int place);
     }
 
     private static void walk(Fd store, long chunks, Pair pairs) throws IOException {
-        ByteBuffer b = ByteBuffer.allocateDirect(CHUNK).order(ByteOrder.LITTLE_ENDIAN);
+        // Aligned, because the store may be a device that is read directly.
+        ByteBuffer b =
+                ByteBuffer.allocateDirect(2 * CHUNK)
+                        .alignedSlice(CHUNK)
+                        .limit(CHUNK)
+                        .slice()
+                        .order(ByteOrder.LITTLE_ENDIAN);
         load(store, b, 0);
         if (b.getInt(0) != MAGIC || b.getInt(8) != VERSION || b.getInt(12) * 512L != CHUNK) {
             throw new IOException(store + " is not the store of a snapshot with chunks of 4 KiB");
@@ -78,12 +132,12 @@ final class ExceptionTable {
     }
 
     private static void load(Fd store, ByteBuffer b, long at) throws IOException {
-        b.clear();
+        b.clear().limit(CHUNK);
         int n = Io.readFully(store, b, at);
         for (int i = n; i < CHUNK; i++) {
             b.put(i, (byte) 0);
         }
-        b.clear();
+        b.clear().limit(CHUNK);
     }
 
     /** The snapshot is gone, and with it all changes since the last checkpoint. */

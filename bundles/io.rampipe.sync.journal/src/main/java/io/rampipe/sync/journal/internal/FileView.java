@@ -167,28 +167,21 @@ final class FileView extends SnapshotView {
         if (which.isEmpty()) {
             return;
         }
-        FilePath store = pin().path(Pin.SNAPSHOT_NODE).parent();
-        FilePath name = FilePath.of("snapshot");
-        try (DeviceMapper dm = DeviceMapper.open();
-                Fd directory = At.open(store, At.O_RDONLY | At.O_DIRECTORY)) {
-            String device = pin().attribute(Pin.SNAPSHOT_ORIGIN);
-            long number =
+        String device = pin().attribute(Pin.SNAPSHOT_ORIGIN);
+        long number;
+        try (DeviceMapper dm = DeviceMapper.open()) {
+            number =
                     dm.find(device)
                             .orElseThrow(() -> new IOException("the device " + device + " is gone"))
                             .number();
-            removeNode(directory, name);
-            At.mknod(directory, name, Stat.BLOCK | 0600, number);
-            try (Fd snapshot =
-                    At.open(directory, name, At.O_RDWR | At.O_NOFOLLOW | At.O_DIRECT, 0)) {
-                ByteBuffer b = ByteBuffer.allocateDirect(2 * BLOCK).alignedSlice(BLOCK);
-                for (int i = which.nextSetBit(0); i >= 0; i = which.nextSetBit(i + 1)) {
-                    b.clear().limit(BLOCK);
-                    Io.readFully(snapshot, b, (long) i * BLOCK);
-                    b.flip();
-                    Io.writeFully(snapshot, b, (long) i * BLOCK);
-                }
-            } finally {
-                removeNode(directory, name);
+        }
+        try (Fd snapshot = openDevice(pin(), number, At.O_RDWR | At.O_DIRECT)) {
+            ByteBuffer b = ByteBuffer.allocateDirect(2 * BLOCK).alignedSlice(BLOCK);
+            for (int i = which.nextSetBit(0); i >= 0; i = which.nextSetBit(i + 1)) {
+                b.clear().limit(BLOCK);
+                Io.readFully(snapshot, b, (long) i * BLOCK);
+                b.flip();
+                Io.writeFully(snapshot, b, (long) i * BLOCK);
             }
         }
     }

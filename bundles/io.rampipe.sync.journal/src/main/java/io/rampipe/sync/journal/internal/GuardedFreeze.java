@@ -81,6 +81,11 @@ final class GuardedFreeze implements AutoCloseable {
         }
     }
 
+    /** {@link System#nanoTime} from which on writers wait. */
+    long since() {
+        return since;
+    }
+
     /** How long writers have waited. */
     Duration held() {
         return Duration.ofNanos(System.nanoTime() - since);

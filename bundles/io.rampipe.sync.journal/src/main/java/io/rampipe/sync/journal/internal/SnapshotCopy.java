@@ -24,9 +24,24 @@ final class SnapshotCopy {
     private final BitSet written = new BitSet();
     private final BlockHash hash;
     private final Step describe;
-    private final ByteBuffer buffer = ByteBuffer.allocateDirect(LogFormat.MAX_DATA);
+    private final ByteBuffer buffer =
+            ByteBuffer.allocateDirect(LogFormat.MAX_DATA + BLOCK)
+                    .alignedSlice(BLOCK)
+                    .limit(LogFormat.MAX_DATA)
+                    .slice();
     private long bytes;
     private long reserve;
+    private boolean limited;
+    private long end;
+
+    /** Programs must not be held any longer. */
+    static final class TooLongException extends IOException {
+        private static final long serialVersionUID = 1L;
+
+        TooLongException() {
+            super("it took too long");
+        }
+    }
 
     /** Something that may fail as writing does. */
     @FunctionalInterface
@@ -68,6 +83,15 @@ final class SnapshotCopy {
             seen.set((int) r.from(), (int) r.to());
             data(view, r, plan.size());
         }
+        long[] stored = plan.inStore();
+        for (long s : stored) {
+            seen.set((int) s);
+        }
+        if (stored.length > 0) {
+            try (Fd store = view.openStore()) {
+                stored(store, stored, plan.size());
+            }
+        }
         // What an earlier pass has written although by now the disk has had the right data.
         BitSet back = (BitSet) written.clone();
         back.andNot(seen);
@@ -76,6 +100,69 @@ final class SnapshotCopy {
             int to = Math.min(end, back.nextClearBit(b));
             data(view, new Range(b, to), plan.size());
             b = to;
+        }
+    }
+
+    /** Throws a {@link TooLongException} if it goes on after this {@link System#nanoTime}. */
+    void until(long nanos) {
+        limited = true;
+        end = nanos;
+    }
+
+    private void checkTime() throws TooLongException {
+        if (limited && System.nanoTime() - end > 0) {
+            throw new TooLongException();
+        }
+    }
+
+    /**
+     * Reads the store from its beginning to its end, where blocks are in the order in which they
+     * were written first: one call for many, wherever they are in the file.
+     */
+    private void stored(Fd store, long[] blocks, long size) throws IOException {
+        int most = LogFormat.MAX_DATA / BLOCK;
+        for (int i = 0; i < blocks.length; ) {
+            long place = blocks[i] >>> 32;
+            int count = 1;
+            // The tables between them are read along.
+            while (i + count < blocks.length && (blocks[i + count] >>> 32) - place < most) {
+                count++;
+            }
+            int length = (int) ((blocks[i + count - 1] >>> 32) - place) + 1;
+            checkTime();
+            buffer.clear().limit(length * BLOCK);
+            if (Io.readFully(store, buffer, place * BLOCK) < length * BLOCK) {
+                throw new IOException("the store is shorter than it says");
+            }
+            changed(blocks, i, count, place, size);
+            i += count;
+        }
+    }
+
+    /** Writes those of the buffer that have changed; neighbours in one record. */
+    private void changed(long[] blocks, int first, int count, long place, long size)
+            throws IOException {
+        long from = -1;
+        int start = 0;
+        int end = 0;
+        for (int i = first; i < first + count; i++) {
+            long b = blocks[i] & 0xffffffffL;
+            int index = (int) ((blocks[i] >>> 32) - place);
+            boolean differs = differs(b, index * BLOCK);
+            if (from >= 0 && (!differs || index != end || b != from + end - start)) {
+                writeAt(from, start, end, size);
+                from = -1;
+            }
+            if (differs) {
+                if (from < 0) {
+                    from = b;
+                    start = index;
+                }
+                end = index + 1;
+            }
+        }
+        if (from >= 0) {
+            writeAt(from, start, end, size);
         }
     }
 
@@ -116,6 +203,7 @@ final class SnapshotCopy {
     }
 
     private void chunk(SnapshotView view, long from, int count, long size) throws IOException {
+        checkTime();
         buffer.clear().limit(count * BLOCK);
         view.read(buffer, from * BLOCK);
         while (buffer.hasRemaining()) {
@@ -148,8 +236,16 @@ final class SnapshotCopy {
 
     /** Blocks of the buffer that follow each other. */
     private void write(long from, int start, int end, long size) throws IOException {
-        long offset = (from + start) * BLOCK;
-        int length = (int) (Math.min(size, (from + end) * BLOCK) - offset);
+        writeAt(from + start, start, end, size);
+    }
+
+    /**
+     * @param block of the file that the first one is
+     * @param start and end: in blocks of the buffer
+     */
+    private void writeAt(long block, int start, int end, long size) throws IOException {
+        long offset = block * BLOCK;
+        int length = (int) (Math.min(size, offset + (long) (end - start) * BLOCK) - offset);
         if (length <= 0) {
             return;
         }

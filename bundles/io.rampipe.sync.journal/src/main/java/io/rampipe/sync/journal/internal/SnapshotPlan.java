@@ -3,6 +3,7 @@ package io.rampipe.sync.journal.internal;
 import io.rampipe.linux.Extents.Extent;
 import java.io.IOException;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.BitSet;
 import java.util.List;
 
@@ -30,9 +31,26 @@ final class SnapshotPlan {
     private final BitSet referenced = new BitSet();
     private final BitSet moved = new BitSet();
     private final long size;
+    private long[] places = {};
+    private int[] stored = new int[256];
+    private int storedCount;
 
     private SnapshotPlan(long size) {
         this.size = size;
+    }
+
+    /**
+     * The same, and which of the file's blocks are in the store.
+     *
+     * @param places see {@link ExceptionTable#sorted}
+     */
+    static SnapshotPlan withPlaces(
+            SnapshotView view, long size, List<Extent> extents, long[] places) throws IOException {
+        BitSet stored = new BitSet();
+        for (long p : places) {
+            stored.set((int) (p >>> 32));
+        }
+        return of(view, size, extents, stored, places);
     }
 
     /**
@@ -40,7 +58,14 @@ final class SnapshotPlan {
      */
     static SnapshotPlan of(SnapshotView view, long size, List<Extent> extents, BitSet stored)
             throws IOException {
+        return of(view, size, extents, stored, new long[0]);
+    }
+
+    private static SnapshotPlan of(
+            SnapshotView view, long size, List<Extent> extents, BitSet stored, long[] places)
+            throws IOException {
         SnapshotPlan plan = new SnapshotPlan(size);
+        plan.places = places;
         long end = blocks(size);
         long next = 0;
         for (Extent e : extents) {
@@ -80,11 +105,38 @@ final class SnapshotPlan {
                     return;
                 }
                 moved.set(home);
+            } else if (b < end && places.length > 0) {
+                stored(b, home);
+                return;
             }
         }
         if (b < end) {
             add(data, b, b + 1);
         }
+    }
+
+    private void stored(long b, int home) {
+        int at = Arrays.binarySearch(places, (long) home << 32);
+        int place = (int) places[-at - 1];
+        if (storedCount + 2 > stored.length) {
+            stored = Arrays.copyOf(stored, 2 * stored.length);
+        }
+        stored[storedCount++] = place;
+        stored[storedCount++] = (int) b;
+    }
+
+    /**
+     * Blocks of the file that are in the store, in the order in which they are there: the upper
+     * half of each number is its place, the lower half the block. What is here is not in {@link
+     * #data}.
+     */
+    long[] inStore() {
+        long[] sorted = new long[storedCount / 2];
+        for (int i = 0; i < sorted.length; i++) {
+            sorted[i] = (long) stored[2 * i] << 32 | stored[2 * i + 1];
+        }
+        Arrays.sort(sorted);
+        return sorted;
     }
 
     private static void add(List<Range> ranges, long from, long to) {

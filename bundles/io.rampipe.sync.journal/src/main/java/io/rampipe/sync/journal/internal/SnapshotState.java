@@ -24,6 +24,12 @@ final class SnapshotState {
 
     long sequence;
 
+    /** Programs would have had to be held for too long the last time. */
+    boolean tooLong;
+
+    /** {@link System#nanoTime} before which its store is not replaced. */
+    volatile long nextRenewal = System.nanoTime();
+
     /** The last syncback, while it holds the file system. */
     SnapshotView last;
 

@@ -3,6 +3,7 @@ package io.rampipe.sync.journal.internal;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Pin;
 import io.rampipe.api.SyncBack.Result;
+import io.rampipe.api.Units;
 import io.rampipe.linux.At;
 import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
@@ -41,6 +42,8 @@ final class SnapshotSync {
     private FilePath shown;
     private Duration held = Duration.ZERO;
     private Runnable whenApplied = () -> {};
+    private Duration most = Duration.ofDays(1);
+    private boolean tooLong;
 
     SnapshotSync(Pin pin, SnapshotState state, long[] key, Steps steps) {
         this.pin = pin;
@@ -49,6 +52,17 @@ final class SnapshotSync {
         this.steps = steps;
         this.name = pin.target().path().name();
         this.shown = pin.target().path();
+    }
+
+    /** Programs may be held for so long while {@link Mode#HOLDING}. */
+    SnapshotSync holding(Duration longest) {
+        most = longest;
+        return this;
+    }
+
+    /** Whether that did not suffice. */
+    boolean tookTooLong() {
+        return tooLong;
     }
 
     /** What is worth telling people. */
@@ -64,11 +78,13 @@ final class SnapshotSync {
         HOLDING,
         /** The file system is frozen, and stays so. */
         FROZEN,
+        /** The same, but the pin goes on. */
+        FROZEN_LIVE,
         /** The same, and the log is not applied: {@link #applied} follows, or another syncback. */
         COMMIT_ONLY;
 
         boolean frozen() {
-            return this == FROZEN || this == COMMIT_ONLY;
+            return this == FROZEN || this == FROZEN_LIVE || this == COMMIT_ONLY;
         }
     }
 
@@ -212,7 +228,12 @@ final class SnapshotSync {
                     staging.discard(false);
                     return Result.NOT_AT_REST
                             .held(held)
-                            .because("programs write to it all the time");
+                            .because(
+                                    tooLong
+                                            ? "to see what has changed, programs would have to be"
+                                                    + " held for longer than checkpoint.freeze = "
+                                                    + Units.duration(most)
+                                            : "programs write to it all the time");
                 }
                 finishLog(log, view, described, disk, below, taken, mode == Mode.COMMIT_ONLY);
                 boolean work = described[0];
@@ -281,7 +302,11 @@ final class SnapshotSync {
         view.flush();
         GuardedFreeze freeze = view.freeze();
         try {
+            copy.until(freeze.since() + most.toNanos());
             return pass(view, copy, true, below, disk);
+        } catch (SnapshotCopy.TooLongException e) {
+            tooLong = true;
+            return null;
         } finally {
             held = freeze.held();
             freeze.close();
@@ -309,8 +334,11 @@ final class SnapshotSync {
     private Taken pass(SnapshotView view, SnapshotCopy copy, boolean frozen, Fd below, Stat disk)
             throws IOException {
         long size = view.size();
-        BitSet stored = view.changed();
-        SnapshotPlan plan = SnapshotPlan.of(view, size, view.extents(), stored);
+        // What programs have written is in the store once the file system is frozen.
+        SnapshotPlan plan =
+                frozen && view.readsStore()
+                        ? SnapshotPlan.withPlaces(view, size, view.extents(), view.places())
+                        : SnapshotPlan.of(view, size, view.extents(), view.changed());
         copy.pass(view, plan);
         Attributes attributes = view.attributes(below, disk);
         BitSet store = plan.toBeStored(copy.written());

@@ -10,6 +10,7 @@ import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.MountInfo;
 import io.rampipe.linux.Processes;
 import java.io.IOException;
+import java.time.Duration;
 import java.util.Collection;
 import java.util.HashSet;
 import java.util.List;
@@ -31,6 +32,14 @@ import org.osgi.service.log.LoggerFactory;
 @Component(property = Names.NAME + "=" + SnapshotSyncBack.NAME)
 public final class SnapshotSyncBack implements SyncBack, RedoLog {
     static final String NAME = "snapshot";
+
+    /** How often it follows programs that write faster than the disk before they have to wait. */
+    private static final int ROUNDS = 4;
+
+    private static final long LITTLE = 4 << 20;
+
+    private static final Duration ENDLESS = Duration.ofDays(1);
+    private static final long RENEWAL_PAUSE = 60_000_000_000L;
 
     private final Steps steps;
     private final Consumer<String> report;
@@ -63,13 +72,9 @@ public final class SnapshotSyncBack implements SyncBack, RedoLog {
         state.lock.lock();
         try (SnapshotView view = view(pin, state)) {
             state.dirty = look(view, state);
-            return run(
-                    pin,
-                    state,
-                    view,
-                    allowance.freeze().isZero()
-                            ? SnapshotSync.Mode.AT_REST
-                            : SnapshotSync.Mode.HOLDING);
+            return pressed(pin, state) && !allowance.freeze().isZero()
+                    ? relieve(pin, state, view)
+                    : checkpoint(pin, state, view, allowance.freeze());
         } catch (ExceptionTable.LostException e) {
             throw new SnapshotSync(pin, state, key, steps).lost(e);
         } finally {
@@ -77,9 +82,100 @@ public final class SnapshotSyncBack implements SyncBack, RedoLog {
         }
     }
 
-    private Result run(Pin pin, SnapshotState state, SnapshotView view, SnapshotSync.Mode mode)
+    private Result checkpoint(Pin pin, SnapshotState state, SnapshotView view, Duration freeze)
             throws IOException {
-        return run(pin, state, view, mode, new SnapshotSync(pin, state, key, steps));
+        Result result = Result.NOT_AT_REST;
+        if (freeze.isZero() || state.tooLong) {
+            result = run(pin, state, view, SnapshotSync.Mode.AT_REST, freeze);
+        }
+        return result.consistent() || freeze.isZero()
+                ? result
+                : run(pin, state, view, SnapshotSync.Mode.HOLDING, freeze);
+    }
+
+    /**
+     * The same if the RAM for its changes is about to be used up: then it is given back. For as
+     * long as much changes meanwhile, all of it is brought to disk once more before, while programs
+     * go on, so that they have to wait for little in the end.
+     */
+    private Result relieve(Pin pin, SnapshotState state, SnapshotView view) throws IOException {
+        Result all = new Result(true, 0, 0, 0);
+        for (int i = 0; i < ROUNDS; i++) {
+            Result round = run(pin, state, view, SnapshotSync.Mode.HOLDING, ENDLESS);
+            all = all.plus(round);
+            if (!round.consistent()) {
+                return all;
+            }
+            if (round.bytes() < LITTLE) {
+                break;
+            }
+        }
+        return all.plus(renew(pin, state, view));
+    }
+
+    /**
+     * Brings to disk what has changed during the checkpoint before, and gives the snapshot a fresh
+     * store. Programs that write wait for all of that.
+     */
+    private Result renew(Pin pin, SnapshotState state, SnapshotView view) throws IOException {
+        view.flush();
+        GuardedFreeze freeze = view.freeze();
+        try {
+            Result result = run(pin, state, view, SnapshotSync.Mode.FROZEN_LIVE, ENDLESS);
+            if (result.consistent()) {
+                freshStore(pin, state, view);
+            }
+            return result.held(freeze.held());
+        } finally {
+            freeze.close();
+        }
+    }
+
+    /** Programs go on if it fails, with the part of the store that is on disk. */
+    private void freshStore(Pin pin, SnapshotState state, SnapshotView view)
+            throws ExceptionTable.LostException {
+        String why = "";
+        try {
+            if (new StoreRenewal(pin, view, steps).run()) {
+                state.known.clear();
+            } else {
+                why =
+                        "programs have moved or replaced much of it; it is given back when it is"
+                                + " unpinned";
+            }
+        } catch (ExceptionTable.LostException e) {
+            throw e;
+        } catch (IOException e) {
+            why = e.getMessage();
+        }
+        if (!why.isEmpty()) {
+            state.nextRenewal = System.nanoTime() + RENEWAL_PAUSE;
+            report.accept(
+                    pin.target()
+                            + " has used up the RAM that is set aside for its changes, and goes on"
+                            + " with room on its disk, because that RAM cannot be given back now: "
+                            + why);
+        }
+    }
+
+    @Override
+    public boolean pressed(Pin pin) throws IOException {
+        try {
+            return pressed(pin, state(pin));
+        } catch (ExceptionTable.LostException e) {
+            // The next checkpoint tells.
+            return false;
+        }
+    }
+
+    private static boolean pressed(Pin pin, SnapshotState state) throws IOException {
+        return System.nanoTime() - state.nextRenewal >= 0 && SnapshotView.crowded(pin);
+    }
+
+    private Result run(
+            Pin pin, SnapshotState state, SnapshotView view, SnapshotSync.Mode mode, Duration most)
+            throws IOException {
+        return run(pin, state, view, mode, new SnapshotSync(pin, state, key, steps).holding(most));
     }
 
     private Result run(
@@ -90,7 +186,9 @@ public final class SnapshotSyncBack implements SyncBack, RedoLog {
             SnapshotSync sync)
             throws IOException {
         try {
-            return sync.run(view, mode);
+            Result result = sync.run(view, mode);
+            state.tooLong = sync.tookTooLong();
+            return result;
         } catch (IOException | RuntimeException e) {
             state.known.clear();
             state.synced = null;
@@ -107,6 +205,7 @@ public final class SnapshotSyncBack implements SyncBack, RedoLog {
             SnapshotView view = SnapshotView.open(pin);
             if (state.fresh) {
                 view.thaw();
+                view.showStore();
                 state.fresh = false;
             }
             return view;
@@ -139,7 +238,7 @@ public final class SnapshotSyncBack implements SyncBack, RedoLog {
             try {
                 freeze = view.freeze();
                 state.settle(view);
-                Result result = run(pin, state, view, SnapshotSync.Mode.FROZEN);
+                Result result = run(pin, state, view, SnapshotSync.Mode.FROZEN, ENDLESS);
                 state.last = view;
                 begun = true;
                 return new Ending(state, view, freeze, result);

@@ -8,11 +8,13 @@ import io.rampipe.linux.Errno;
 import io.rampipe.linux.Extents;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.SplitStore;
 import io.rampipe.linux.Stat;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.BitSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -105,16 +107,22 @@ abstract class SnapshotView implements AutoCloseable {
 
     /** The same without a view. */
     static long stored(Pin pin, DeviceMapper dm) throws IOException {
-        String name = pin.attributes().get(Pin.SNAPSHOT_ORIGIN);
-        if (name == null) {
+        if (!pin.attributes().containsKey(Pin.SNAPSHOT_ORIGIN)) {
             return 0;
         }
+        long[] sectors = allocated(pin, dm);
+        return (sectors[0] - sectors[1]) * SECTOR;
+    }
+
+    /** Sectors of the store that are taken, and how many of them are its tables. */
+    private static long[] allocated(Pin pin, DeviceMapper dm) throws IOException {
+        String name = pin.attribute(Pin.SNAPSHOT_ORIGIN);
         String status = dm.status(name).get(0).parameters();
         Matcher m = STATUS.matcher(status);
         if (!m.matches()) {
             throw new ExceptionTable.LostException("the kernel says: " + status);
         }
-        return (Long.parseLong(m.group(1)) - Long.parseLong(m.group(3))) * SECTOR;
+        return new long[] {Long.parseLong(m.group(1)), Long.parseLong(m.group(3))};
     }
 
     /** Blocks of the file on disk that are never read again. */
@@ -127,8 +135,89 @@ abstract class SnapshotView implements AutoCloseable {
         }
     }
 
-    Fd openStore() throws LinuxException {
-        return At.open(pin.path(Pin.SNAPSHOT_STORE), At.O_RDONLY | At.O_NOFOLLOW);
+    /** Whether what programs see of a block in the store is in it when it is frozen. */
+    boolean readsStore() {
+        return blocks > 0;
+    }
+
+    /** See {@link ExceptionTable#sorted}. */
+    long[] places() throws IOException {
+        try (Fd store = openStore()) {
+            return ExceptionTable.sorted(store, blocks);
+        }
+    }
+
+    /** The one in force. */
+    Fd openStore() throws IOException {
+        if (!isSplit()) {
+            return At.open(pin.path(Pin.SNAPSHOT_STORE), At.O_RDONLY | At.O_NOFOLLOW);
+        }
+        try (DeviceMapper dm = DeviceMapper.open()) {
+            // Past the pages of that device, which the snapshot does not write through.
+            return openDevice(pin, split(pin, dm).device(), At.O_RDONLY | At.O_DIRECT);
+        }
+    }
+
+    /** Makes the node of the store if a daemon died while it replaced the store. */
+    void showStore() throws IOException {
+        if (!isSplit()) {
+            return;
+        }
+        FilePath path = pin.path(Pin.SNAPSHOT_STORE);
+        try (DeviceMapper dm = DeviceMapper.open();
+                Fd directory = At.open(path.parent(), At.O_RDONLY | At.O_DIRECTORY)) {
+            removeNode(directory, path.name());
+            At.mknod(directory, path.name(), Stat.BLOCK | 0600, split(pin, dm).device());
+        }
+    }
+
+    /** Whether a part of the store is on disk. */
+    boolean isSplit() {
+        return pin.attributes().containsKey(Pin.SNAPSHOT_SPLIT);
+    }
+
+    /** The store in force, of which a part is on disk. */
+    static SplitStore split(Pin pin, DeviceMapper dm) throws IOException {
+        long device = dm.table(pin.attribute(Pin.SNAPSHOT_ORIGIN)).get(0).device(1);
+        for (int i = 0; i < 2; i++) {
+            String name = pin.attribute(Pin.SNAPSHOT_SPLIT) + i;
+            Optional<DeviceMapper.Device> found = dm.find(name);
+            if (found.isPresent() && found.get().number() == device) {
+                return SplitStore.of(dm, name, device);
+            }
+        }
+        throw new IOException(
+                "the store of "
+                        + pin.attribute(Pin.SNAPSHOT_ORIGIN)
+                        + " is none of this pin: dmsetup table tells more");
+    }
+
+    /**
+     * Whether so much of the part of the store that is in RAM is taken that it should be replaced
+     * by a fresh one.
+     */
+    static boolean crowded(Pin pin) throws IOException {
+        if (!pin.attributes().containsKey(Pin.SNAPSHOT_SPLIT)) {
+            return false;
+        }
+        try (DeviceMapper dm = DeviceMapper.open()) {
+            return allocated(pin, dm)[0] > split(pin, dm).ram() / 2;
+        }
+    }
+
+    /** Opens a device by a node that is there for as long only. */
+    static Fd openDevice(Pin pin, long device, int flags) throws IOException {
+        FilePath store = pin.path(Pin.SNAPSHOT_NODE).parent();
+        FilePath name = FilePath.of("device");
+        try (Fd directory = At.open(store, At.O_RDONLY | At.O_DIRECTORY)) {
+            removeNode(directory, name);
+            At.mknod(directory, name, Stat.BLOCK | 0600, device);
+            try {
+                return At.open(directory, name, flags | At.O_NOFOLLOW, 0);
+            } finally {
+                removeNode(directory, name);
+            }
+        }
     }
 
     static void removeNode(Fd directory, FilePath name) throws LinuxException {
