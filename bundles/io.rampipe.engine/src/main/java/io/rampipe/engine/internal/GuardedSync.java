@@ -89,6 +89,11 @@ final class GuardedSync implements SyncBack {
         return result;
     }
 
+    @Override
+    public boolean pressed(Pin pin) throws IOException {
+        return guard.quick(pin.id(), "looks at the RAM of", pin.target(), () -> inner.pressed(pin));
+    }
+
     /**
      * All of it on one thread: it holds files open, and may hold what belongs to the thread.
      * Whatever happens, it is closed after what was called before has returned.

@@ -43,7 +43,8 @@ final class Devices {
         String name = Labels.device(id);
         if (layout.device()) {
             try (DeviceMapper dm = DeviceMapper.open()) {
-                long snapshot = snapshot(dm, Labels.snapshot(id), pin, layout, store, file, directory);
+                long snapshot =
+                        snapshot(dm, Labels.snapshot(id), pin, layout, store, file, directory);
                 long device = dm.create(name, Labels.uuid(name));
                 // One of its own, which can be held while the snapshot is merged.
                 long length = layout.size() / DeviceMapper.SECTOR;

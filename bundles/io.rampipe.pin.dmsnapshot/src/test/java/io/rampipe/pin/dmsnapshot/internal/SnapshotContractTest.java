@@ -12,7 +12,8 @@ import java.util.List;
 class SnapshotContractTest extends PinStrategyContract {
     static PinStrategy make() {
         return new SnapshotStrategy(
-                new Eligibility(0, 8 << 20, new PathPatterns(List.of())), Clock.systemUTC());
+                new Eligibility(0, 8 << 20, Long.MAX_VALUE, new PathPatterns(List.of())),
+                Clock.systemUTC());
     }
 
     @Override

@@ -57,7 +57,8 @@ final class Victim {
         int step = Integer.parseInt(arguments[4]);
         SnapshotStrategy strategy =
                 new SnapshotStrategy(
-                        new Eligibility(0, 4 << 20, new PathPatterns(List.of("*.img"))),
+                        new Eligibility(
+                                0, 4 << 20, Long.MAX_VALUE, new PathPatterns(List.of("*.img"))),
                         Clock.systemUTC());
         AtomicInteger written = new AtomicInteger();
         switch (arguments[0]) {
