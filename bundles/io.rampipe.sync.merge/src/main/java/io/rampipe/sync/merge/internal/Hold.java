@@ -3,8 +3,10 @@ package io.rampipe.sync.merge.internal;
 import io.rampipe.api.Pin;
 import io.rampipe.linux.At;
 import io.rampipe.linux.DeviceMapper;
+import io.rampipe.linux.Errno;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.Guard;
+import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.LoopDevice;
 import io.rampipe.linux.Stat;
 import io.rampipe.pin.BlockSnapshot;
@@ -30,6 +32,7 @@ final class Hold implements AutoCloseable {
                     + " && dmsetup resume --noudevsync \"$3\""
                     + " && dmsetup resume --noudevsync \"$2\"";
 
+    private final Pin pin;
     private final String device;
     private final LoopDevice origin;
     private final Guard guard;
@@ -37,7 +40,8 @@ final class Hold implements AutoCloseable {
 
     /** Nobody waits yet. */
     Hold(BlockSnapshot snapshot) throws IOException {
-        device = snapshot.pin().attribute(Pin.SNAPSHOT_DEVICE);
+        pin = snapshot.pin();
+        device = pin.attribute(Pin.SNAPSHOT_DEVICE);
         try (Fd file = snapshot.file(At.O_RDONLY)) {
             origin = snapshot.loop(file, true);
         }
@@ -78,19 +82,34 @@ final class Hold implements AutoCloseable {
         held = true;
     }
 
-    /** Lets programs go on. */
+    /**
+     * Lets programs go on, if the snapshot is there again. Else they wait: what they write would
+     * get past the redo log. The guard stays, for if the daemon dies before {@link #letGo}
+     * succeeds.
+     */
     @Override
     public void close() throws IOException {
-        try {
-            if (held) {
-                held = false;
-                try (DeviceMapper dm = DeviceMapper.open()) {
-                    dm.resume(device);
-                }
+        if (held) {
+            letGo(pin);
+            held = false;
+        }
+        guard.close();
+        origin.close();
+    }
+
+    /** Puts back the snapshot of a pin whose merge was cut short, and lets programs go on. */
+    static void letGo(Pin pin) throws IOException {
+        BlockSnapshot.goOn(pin);
+        String device = pin.attribute(Pin.SNAPSHOT_DEVICE);
+        try (DeviceMapper dm = DeviceMapper.open()) {
+            if (dm.find(device).filter(DeviceMapper.Device::suspended).isPresent()) {
+                dm.resume(device);
             }
-        } finally {
-            guard.close();
-            origin.close();
+        } catch (LinuxException e) {
+            // Without device-mapper there are no devices.
+            if (!e.is(Errno.ENODEV)) {
+                throw e;
+            }
         }
     }
 }

@@ -56,7 +56,7 @@ public final class MergeSyncBack implements SyncBack {
         if (whole.add(pin.id())) {
             boolean done = false;
             try {
-                BlockSnapshot.goOn(pin);
+                Hold.letGo(pin);
                 done = true;
             } finally {
                 if (!done) {
@@ -116,6 +116,7 @@ public final class MergeSyncBack implements SyncBack {
             return ending;
         } finally {
             if (!begun) {
+                whole.remove(pin.id());
                 close(hold, net);
             }
         }
@@ -159,6 +160,11 @@ public final class MergeSyncBack implements SyncBack {
                 return;
             }
         }
+    }
+
+    @Override
+    public boolean pressed(Pin pin) throws IOException {
+        return journal.pressed(pin);
     }
 
     @Override
