@@ -666,7 +666,7 @@ final class Keeper {
                 return new SyncBack.Result(true, 0, 0, 0);
             }
             return pin.record().step() == Pin.Step.UNMOUNTING
-                    ? unpinLocked(pin)
+                    ? unpinLocked(pin, false)
                     : checkpointLocked(pin);
         } catch (IOException | RuntimeException e) {
             if (pin.state() != LivePin.State.ORPHANED) {
@@ -865,13 +865,25 @@ final class Keeper {
      * @throws BusyException if it is in use: then it was checkpointed and stays pinned
      */
     SyncBack.Result unpin(LivePin pin, String why) throws IOException {
+        return unpin(pin, why, false);
+    }
+
+    /**
+     * The same when there is no hurry: while programs change something all the time it stays
+     * pinned, so that none finds the disk without what it has just made.
+     */
+    SyncBack.Result unpinAtRest(LivePin pin, String why) throws IOException {
+        return unpin(pin, why, true);
+    }
+
+    private SyncBack.Result unpin(LivePin pin, String why, boolean atRest) throws IOException {
         pin.lock.lock();
         try {
             if (pin.gone()) {
                 return new SyncBack.Result(true, 0, 0, 0);
             }
             long start = System.nanoTime();
-            SyncBack.Result result = unpinLocked(pin);
+            SyncBack.Result result = unpinLocked(pin, atRest);
             takenAway(pin);
             log.info(
                     "unpinned %s (%s): %s in %d files written, in %s",
@@ -899,7 +911,7 @@ final class Keeper {
         }
     }
 
-    private SyncBack.Result unpinLocked(LivePin pin) throws IOException {
+    private SyncBack.Result unpinLocked(LivePin pin, boolean atRest) throws IOException {
         PinStrategy strategy = strategyOf(pin);
         SyncBack sync = syncOf(pin);
         boolean mounted = strategy.mounted(pin.record());
@@ -915,7 +927,7 @@ final class Keeper {
                 if (tries > 1 && now.isPresent() && !now.equals(before.version())) {
                     continue;
                 }
-                rest = unpin(pin, mounted, strategy, sync, last, before);
+                rest = unpin(pin, mounted, strategy, sync, last, before, atRest);
                 step(pin, pin.record().at(Pin.Step.DISCARDING));
             }
             discard(pin, strategy, sync);
@@ -959,9 +971,10 @@ final class Keeper {
             PinStrategy strategy,
             SyncBack sync,
             SyncBack.Last last,
-            Settled before)
+            Settled before,
+            boolean atRest)
             throws IOException {
-        unmount(pin, strategy, sync, before.version());
+        unmount(pin, strategy, sync, before.version(), atRest);
         try {
             SyncBack.Result rest = finish(pin, last);
             account(pin, rest);
@@ -1084,11 +1097,23 @@ final class Keeper {
         }
     }
 
-    private void unmount(LivePin pin, PinStrategy strategy, SyncBack sync, Optional<String> settled)
+    private void unmount(
+            LivePin pin,
+            PinStrategy strategy,
+            SyncBack sync,
+            Optional<String> settled,
+            boolean atRest)
             throws IOException {
         if (!strategy.mounted(pin.record())) {
             step(pin, pin.record().at(Pin.Step.UNMOUNTING));
             return;
+        }
+        if (atRest) {
+            Optional<String> now = sync.version(pin.record());
+            if (now.isPresent() && !now.equals(settled)) {
+                throw new BusyException(
+                        pin + " is being changed; it is unpinned when it rests for a moment");
+            }
         }
         sense.unpinned(pin);
         try {

@@ -165,7 +165,7 @@ final class Syncer {
             } else if (keeper.frozen() && now - pin.nextUnpin >= 0) {
                 keeper.unpin(pin, "frozen");
             } else if (cold && !pin.manual() && now - pin.nextUnpin >= 0) {
-                keeper.unpin(pin, String.format("cold, %.2f accesses/s", pin.rate()));
+                keeper.unpinAtRest(pin, String.format("cold, %.2f accesses/s", pin.rate()));
             } else if (now - pin.nextCheckpoint >= 0) {
                 keeper.checkpoint(pin);
             }

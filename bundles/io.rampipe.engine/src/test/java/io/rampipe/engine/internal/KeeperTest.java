@@ -129,6 +129,22 @@ class KeeperTest {
     }
 
     @Test
+    void whatChangesAllTheTimeStaysPinnedUntilItRests() throws Exception {
+        LivePin pin = pin();
+        restless = 1000;
+        assertThrows(BusyException.class, () -> keeper.unpinAtRest(pin, "cold"));
+        assertTrue(mounted);
+        assertEquals(Pin.Step.PINNED, recorded());
+        restless = 0;
+        keeper.unpinAtRest(pin, "cold");
+        assertTrue(records().isEmpty());
+        LivePin hurried = pin();
+        restless = 1000;
+        keeper.unpin(hurried, "stopping");
+        assertTrue(records().isEmpty());
+    }
+
+    @Test
     void aBusyTargetIsCheckpointedAndStaysPinned() throws Exception {
         LivePin pin = pin();
         unmountFails = new BusyException("in use by 42 (sh)");
