@@ -1,7 +1,6 @@
 package io.rampipe.itests;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
-import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import com.google.gson.JsonElement;
 import com.google.gson.JsonObject;
@@ -29,7 +28,7 @@ import org.junit.jupiter.api.Timeout;
 @NeedsMounts
 @Timeout(900)
 class SwapIT {
-    private static final int SWAPS = Integer.getInteger("rampipe.swaps", 300);
+    private static final int SWAPS = Integer.getInteger("rampipe.swaps", 100);
     private static final int WARM_UP = 20;
     private static final int LEAST_HEATED = 3;
 
@@ -115,10 +114,13 @@ class SwapIT {
                 daemon.command("unpin", hot.getParent().toString());
                 heated++;
                 hot = null;
-            } else {
-                assertTrue(
-                        System.nanoTime() - since < SOON.toNanos(),
-                        hot + " was not found: " + daemon.logText());
+            } else if (System.nanoTime() - since > SOON.toNanos() / 4) {
+                // On a busy machine there may be no time left between two exchanges.
+                Path missing = hot.getParent();
+                Await.until(
+                        SOON,
+                        () -> pins().containsKey(missing.toString()),
+                        () -> missing + " was not found: " + daemon.logText());
             }
         }
         if (hot != null) {
