@@ -224,7 +224,7 @@ public class BundlesIT {
         Files.move(fresh, file, java.nio.file.StandardCopyOption.ATOMIC_MOVE);
         until(
                 "not in force",
-                () -> engine.status().state().equals(more.isEmpty() ? "idle" : "watching"));
+                () -> engine.status().state().equals(more.isEmpty() ? "observing" : "watching"));
         assertFalse(engine.status().problems().stream().anyMatch(p -> p.contains("not watched")));
     }
 

@@ -72,7 +72,11 @@ final class ConfigurationPage {
                 .BR "rampipe reload" .
                 Only
                 .B watch.directories
-                has to be set: as long as it is not, nothing is watched and nothing is pinned.
+                has to be set: as long as it is not, nothing is pinned;
+                .B observe.directories
+                are observed, and
+                .B rampipe top
+                tells what would be pinned.
                 .PP
                 A line is KEY = VALUE; one that begins with # is a comment.
                 Sizes have the units K, M, G and T (powers of 1024), times ms, s, m, h and d.
