@@ -153,7 +153,8 @@ class SnapshotIT {
     @Test
     void withoutItsFacilitiesItSaysSo() throws Exception {
         for (String control : new String[] {"/dev/mapper/control", "/dev/loop-control"}) {
-            Command.run("mount", "--bind", "/dev/null", control);
+            // The guest's own.
+            Command.run("mv", control, control + ".away");
             try {
                 daemon.start();
                 String strategies = daemon.command("strategies").ok().out();
@@ -166,7 +167,7 @@ class SnapshotIT {
                 assertEquals(0, daemon.stop(), daemon::logText);
                 assertArrayEquals(model, Files.readAllBytes(file));
             } finally {
-                Command.run("umount", control);
+                Command.run("mv", control + ".away", control);
             }
         }
     }
