@@ -52,7 +52,7 @@ final class DirectoryPinning extends Pinning {
             throw e;
         } catch (IOException e) {
             // Nothing of it is mounted any more.
-            pool.empty();
+            empty(pin, pool);
             throw e;
         }
     }

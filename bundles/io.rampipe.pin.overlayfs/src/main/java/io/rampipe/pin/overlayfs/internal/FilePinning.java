@@ -58,7 +58,7 @@ final class FilePinning extends Pinning {
             throw e;
         } catch (IOException e) {
             // Nothing of it is mounted any more.
-            pool.empty();
+            empty(pin, pool);
             throw e;
         }
     }

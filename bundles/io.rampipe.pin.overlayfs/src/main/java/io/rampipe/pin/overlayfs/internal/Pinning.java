@@ -76,6 +76,15 @@ abstract class Pinning {
         }
     }
 
+    /**
+     * Gives back what a pin has in the pool that is not to be. A daemon that dies meanwhile leaves
+     * a record that does not ask for what is not there any more.
+     */
+    final void empty(Pin pin, PoolDirectory pool) throws IOException {
+        journalled(pin.at(Pin.Step.DISCARDING));
+        pool.empty();
+    }
+
     final RefusedException refused(Cause cause, String message) {
         return new RefusedException(cause, message);
     }
@@ -159,7 +168,7 @@ abstract class Pinning {
         try {
             if (because instanceof Bypass && unmountedAtOnce(pin, place) || unmounted(pin)) {
                 if (upper.untouched()) {
-                    pool.empty();
+                    empty(pin, pool);
                     throw because;
                 }
                 kept = Remounting.remount(pin);
