@@ -16,7 +16,7 @@ final class Show {
     private static final long GAP_NANOS = 150_000_000;
     private static final long PIN_LIMIT_SECONDS = 90;
     private static final long UNPIN_LIMIT_SECONDS = 180;
-    private static final int ROUNDS = 9;
+    private static final int ROUNDS = 19;
     private static final int BURSTS_PER_WINDOW = 3;
 
     /**
