@@ -92,7 +92,7 @@ public final class Baseline {
         long change = states.get(slot, CHANGE);
         // A link made or removed counts as a change of the file, but is none of its contents.
         return change == LOOSE
-                || change == change(now)
+                || change == now.change()
                 || states.get(slot, LINKS) != (now.links() & 0xffffffffL);
     }
 
@@ -117,7 +117,7 @@ public final class Baseline {
                 put(stat.inode(), states.get(slot, SIZE), LOOSE, rest(stat), 0);
             }
         } else {
-            put(stat.inode(), stat.size(), change(stat), rest(stat), stat.links() & 0xffffffffL);
+            put(stat.inode(), stat.size(), stat.change(), rest(stat), stat.links() & 0xffffffffL);
         }
     }
 
@@ -225,10 +225,6 @@ public final class Baseline {
         long h = mix((long) s.mode() << 32 ^ s.uid());
         h = mix(h ^ s.gid());
         return s.isDirectory() ? h : mix(h ^ s.modifySeconds() * 1_000_000_000L + s.modifyNanos());
-    }
-
-    private static long change(Stat s) {
-        return s.changeSeconds() * 1_000_000_000L + s.changeNanos();
     }
 
     private static long mix(long z) {
