@@ -48,6 +48,9 @@ public final class JournalSyncBack implements SyncBack {
     /** How long to wait before each further attempt at a copy during which nothing changes. */
     private static final int[] PAUSES_IN_MS = {0, 20, 60, 120};
 
+    /** Attempts at the last syncback: one more when all of a file is needed, and one to spare. */
+    private static final int LAST_TRIES = 3;
+
     private static final int LITTLE_WHILE_IN_MS = 5;
 
     /** Coarse change times have the granularity of the timer interrupt: at most 10 ms. */
@@ -297,12 +300,30 @@ public final class JournalSyncBack implements SyncBack {
         try {
             long room = Allowance.NO_FREEZE.memory();
             try (Capture capture = new Capture(state.memory, key, room)) {
-                Result result = run(pin, upper, state.memory, capture, held, Set.of(), false, null);
+                Result result = finish(pin, upper, held, state, capture);
                 state.memory.forgetAll();
                 return result;
             }
         } finally {
             state.lock.unlock();
+        }
+    }
+
+    /**
+     * Nothing writes any more; but a file may turn out to be one that cannot be changed in place on
+     * disk (immutable, being run from there), and then all of it is needed where a copy of what
+     * differs was made.
+     */
+    private Result finish(Pin pin, UpperLayer upper, LowerFiles held, State state, Capture capture)
+            throws IOException {
+        for (int i = 1; ; i++) {
+            try {
+                return run(pin, upper, state.memory, capture, held, Set.of(), false, null);
+            } catch (MovingException e) {
+                if (i == LAST_TRIES) {
+                    throw e;
+                }
+            }
         }
     }
 

@@ -8,6 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.rampipe.api.Pin;
 import io.rampipe.api.SyncBack;
 import io.rampipe.api.UnfinishedException;
+import io.rampipe.linux.Errno;
+import io.rampipe.linux.LinuxException;
 import io.rampipe.testkit.Command;
 import io.rampipe.testkit.NeedsMounts;
 import io.rampipe.testkit.ScratchDisk;
@@ -187,5 +189,27 @@ class FailedStepTest {
             }
         }
         finish();
+    }
+
+    /** All of it is written then, of which only what differs had been copied. */
+    @Test
+    void aFileThatCannotHaveAnotherNameOnDiskIsUnpinned() throws Exception {
+        change("echo x | dd of=f conv=notrunc 2>&1; mv f g");
+        JournalSyncBack linkless =
+                new JournalSyncBack(
+                        step -> {
+                            if (step.equals("link a file to the staging directory")) {
+                                throw new LinuxException(step, "f", Errno.EMLINK);
+                            }
+                        },
+                        reports::add);
+        try (SyncBack.Last last = linkless.begin(pin)) {
+            tree.uncover();
+            assertTrue(last.finish().consistent());
+        }
+        tree.remountDisk();
+        assertEquals(List.of(), after.differences(tree.snapshot()));
+        assertEquals(List.of(), tree.leftovers());
+        assertEquals(List.of(), reports);
     }
 }
