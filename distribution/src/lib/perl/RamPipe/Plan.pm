@@ -145,20 +145,24 @@ sub redirected {
     if ($origin && $mask && !$found->()) {
         my $now  = $self->wherever($was, $origin);
         my $here = defined $now && $now ne '' ? $self->lower($self->{root}, $now) : undef;
-        if ($here && $here->{inode} == $origin) {
-            $below = $here;
-        } elsif ($ours || defined $now && $now eq '') {
-            undef $below;
-            $ours = 1;
-        }
+        # What has the name by now is another one.
+        $below = $here && $here->{inode} == $origin ? $here : undef;
+        $ours ||= defined $now && $now eq '';
     } elsif (!$origin && $ours) {
         undef $below;
     }
+    my $inode = stat_of($sub)->{inode};
+    RamPipe::Error::moving(shown($name)) if $self->{redirected}{$inode};
+    if ($below && $self->{claimed}{ $below->{inode} }++) {
+        # Others renamed it on disk, and it was renamed once more in RAM, from there: it shows under
+        # both names, and can have but one on disk.
+        undef $below;
+        undef $ours;
+    }
     if ($below) {
-        $self->{redirected}{ stat_of($sub)->{inode} } = $below;
-        $self->{claimed}{ $below->{inode} } = 1;
+        $self->{redirected}{$inode} = $below;
     } elsif (!$ours) {
-        $self->{astray}{ stat_of($sub)->{inode} } = 1;
+        $self->{astray}{$inode} = 1;
     }
     return $below;
 }
@@ -388,9 +392,8 @@ sub directory {
                 if $astray;
         }
     }
-    # Renamed while it was looked at, to a name that was still to come.
-    RamPipe::Error::moving(shown($name)) if $child->{new_parent} && same_file($child->{upper}, $s);
-    RamPipe::Error::refused('two directories in RAM are the same on disk: ' . shown($name)) if $child->{new_parent};
+    # Renamed while it was looked at, to a name that was still to come: in RAM, or on disk by others.
+    RamPipe::Error::moving(shown($name)) if $child->{new_parent};
     $self->remove($own, $disk, $on_disk, $below) if $below && $below->{inode} != $child->{inode};
     @{$child}{qw(new_parent new_name upper_path upper below)}
         = ($own, $on_disk, joined($own->{upper_path}, $name), $s, scalar below($own->{below}, $name, $sub));

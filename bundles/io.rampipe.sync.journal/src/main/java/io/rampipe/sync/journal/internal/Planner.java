@@ -270,20 +270,26 @@ final class Planner {
         if (origin != 0 && upper.mask() != null && (below == null || below.inode != origin)) {
             FilePath now = wherever(was, origin);
             Dir found = now == null || now.isEmpty() ? null : lower(root, now);
-            if (found != null && found.inode == origin) {
-                below = found;
-            } else if (ours || now != null && now.isEmpty()) {
-                below = null;
-                ours = true;
-            }
+            // What has the name by now is another one.
+            below = found != null && found.inode == origin ? found : null;
+            ours |= now != null && now.isEmpty();
         } else if (origin == 0 && ours) {
             below = null;
         }
+        long inode = Stat.of(sub).inode();
+        if (redirected.containsKey(inode)) {
+            throw new MovingException(name.toString());
+        }
+        if (below != null && !claimed.add(below.inode)) {
+            // Others renamed it on disk, and it was renamed once more in RAM, from there: it shows
+            // under both names, and can have but one on disk.
+            below = null;
+            ours = false;
+        }
         if (below != null) {
-            redirected.put(Stat.of(sub).inode(), below);
-            claimed.add(below.inode);
+            redirected.put(inode, below);
         } else if (!ours) {
-            astray.add(Stat.of(sub).inode());
+            astray.add(inode);
         }
         return below;
     }
@@ -619,16 +625,10 @@ final class Planner {
                     }
                 }
             }
-            if (child.newParent != null && child.upperInode == s.inode()) {
-                // Renamed while it was looked at, to a name that was still to come.
-                throw new MovingException(name.toString());
-            }
             if (child.newParent != null) {
-                throw new IOException(
-                        "two directories in RAM are the same on disk: "
-                                + child.newPath()
-                                + " and "
-                                + self.newPath().resolve(name));
+                // Renamed while it was looked at, to a name that was still to come: in RAM, or on
+                // disk by others.
+                throw new MovingException(name.toString());
             }
             if (below != null && below.inode() != child.inode) {
                 remove(self, disk, at);

@@ -292,6 +292,28 @@ class ConflictTest {
         assertReported("ours", "");
     }
 
+    /** It is not the one that was renamed, though a redirect leads there. */
+    @Test
+    void aDirectoryRemovedByOthersWhoseNameIsTakenAgainInRam() throws Exception {
+        Pin pin = tree.pin();
+        ram("mv d first; echo ram > first/one");
+        others("rm -r d");
+        checkpoint(pin);
+        assertReported("first", "");
+        ram("mv e d");
+        checkpoint(pin);
+        ram("echo d > d/new; echo two > first/two");
+        checkpoint(pin);
+        ram("mv d third; echo three > third/three");
+        checkpoint(pin);
+        unpin(pin);
+        assertEquals(List.of("one", "two"), names("first"));
+        assertEquals(List.of("new", "three", "z"), names("third"));
+        assertEquals("two\n", disk("first/two"));
+        assertEquals("disk z\n", disk("third/z"));
+        assertFalse(Files.exists(tree.path("d")));
+    }
+
     /** As by a daemon that was killed when all was applied. */
     @Test
     void directoriesRenamedToTakenNamesAreWholeWhenDoneAgain() throws Exception {
