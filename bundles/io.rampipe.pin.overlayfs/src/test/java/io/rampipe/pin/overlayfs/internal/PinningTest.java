@@ -159,6 +159,10 @@ class PinningTest {
                 "true  | mv b late; echo made > made | echo new > new; echo more >> made",
                 "true  | echo made > made | mv made moved; rm b",
                 "true  | rm b | echo mine > b",
+                "true  | echo late > sub/late | mv sub moved; rm moved/late",
+                "true  | echo late > sub/late | mv sub moved; mv moved sub; echo more >> sub/late",
+                "true  | echo late > sub/late | mv sub moved; mkdir sub",
+                "false | echo late > sub/late | rm -r sub; mkdir sub",
                 "false | rm -r sub | echo new > new",
                 "false | rm a | true",
                 "false | sleep 0.05; echo theirs > a | true"
