@@ -157,7 +157,8 @@ final class Applier implements AutoCloseable {
     /**
      * There is a pin, and so an overlay that must not show what programs have deleted there since:
      * names that are put on disk are hidden first ({@link Mask}). In directories that have come to
-     * the disk since it was mounted they cannot be hidden, and are left out.
+     * the disk since it was mounted they cannot be hidden, and are left out, as are those that have
+     * been deleted already.
      *
      * @param layer the pin's upper layer
      * @param mounted whether programs may change it
@@ -177,8 +178,12 @@ final class Applier implements AutoCloseable {
         return skipped;
     }
 
-    /** Whether something may be put under a name that is free on disk. */
-    private boolean mayAppear(int directory, FilePath name) throws IOException {
+    /**
+     * Whether something may be put under a name that is free on disk.
+     *
+     * @param moved whether it is a directory that has been taken from its old place already
+     */
+    private boolean mayAppear(int directory, FilePath name, boolean moved) throws IOException {
         String pin = log.header().pin();
         if (upper == null || Drift.isConflictName(pin, name)) {
             // A copy beside what others have changed is to be seen.
@@ -191,8 +196,13 @@ final class Applier implements AutoCloseable {
                 return true;
             }
         }
-        return upper.mask() != null && upper.mask().hide(masked(directory), name)
-                || !changing && !isGone(directory, name);
+        boolean hidden = upper.mask() != null && upper.mask().hide(masked(directory), name);
+        if (!changing) {
+            return hidden || !isGone(directory, name);
+        }
+        // An overlay lists a directory layer by layer. A listing that found the name gone, and came
+        // to the mask before it was hidden there, would find it on disk.
+        return hidden && (moved || !isGone(directory, name));
     }
 
     /**
@@ -599,7 +609,7 @@ final class Applier implements AutoCloseable {
             findBeside(d.inode(), d.newParent(), d.newName());
             return;
         }
-        if (now == 0 && !mayAppear(d.newParent(), d.newName())) {
+        if (now == 0 && !mayAppear(d.newParent(), d.newName(), d.oldParent() != LogRecord.NONE)) {
             skipped = true;
             return;
         }
@@ -626,7 +636,7 @@ final class Applier implements AutoCloseable {
             return;
         }
         long now = inode(dir, r.name());
-        if (now == 0 && !mayAppear(r.directory(), r.name())) {
+        if (now == 0 && !mayAppear(r.directory(), r.name(), false)) {
             skipped = true;
             heldBack.add(r.file());
             return;

@@ -13,8 +13,10 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -112,5 +114,23 @@ class DeletedMeanwhileTest {
         assertGone("a");
         assertGone("b");
         assertGone("e");
+    }
+
+    /** Who is listing the directory may have found the name gone, and not yet hidden. */
+    @Test
+    void whatHasBeenDeletedIsNotPutOnDisk() throws Exception {
+        Pin pin = tree.pin();
+        checkpoint(pin, "echo 1 > a; echo 2 > b; echo 3 > d/c", "rm -f a b d/c; echo 4 > e");
+        String behind = disk.aside("behind").toString();
+        Command.run("mount", "--bind", disk.root().toString(), behind);
+        try {
+            // One of them was on its way.
+            Path target = Path.of(behind).resolve(disk.root().relativize(tree.path("")));
+            long there =
+                    Stream.of("a", "b", "d/c").filter(n -> Files.exists(target.resolve(n))).count();
+            assertEquals(1, there);
+        } finally {
+            Command.run("umount", behind);
+        }
     }
 }
