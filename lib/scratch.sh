@@ -9,7 +9,6 @@ scratch=  # directory of everything
 disk=     # where the disk is mounted
 loop=     # its device
 cgroup=   # control group whose members the limits hold for; empty: no limits
-spawned=() # process ids, for the clean-up
 
 # Makes the directory, in RAM where that has room (the machine's own disk may be slower
 # than what is measured), and arranges that nothing is left behind.
@@ -148,7 +147,6 @@ spawn() {
         trap - EXIT INT TERM HUP
         exec setpriv --pdeathsig KILL "$@"
     ) </dev/null &
-    spawned+=("$!")
 }
 
 # Does the same and waits for it, so that a signal is heard at once.
@@ -196,7 +194,8 @@ clean_up() {
     trap '' INT TERM HUP
     set +e
     {
-        [[ ${#spawned[@]} -eq 0 ]] || kill -KILL "${spawned[@]}"
+        # Of its own, those that still run: numbers are used again in a long run.
+        jobs -pr | xargs -r kill -KILL
         if [[ -n $cgroup ]]; then
             # Whatever they started; the journal's thread, which is the kernel's, ignores it.
             xargs -r kill -KILL <"$cgroup/cgroup.procs"

@@ -4,7 +4,9 @@ import io.rampipe.api.FilePath;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.time.Instant;
 import java.util.Optional;
+import java.util.concurrent.TimeUnit;
 import java.util.zip.CRC32C;
 
 /**
@@ -94,6 +96,27 @@ public final class Baseline {
         return change == LOOSE
                 || change == now.change()
                 || states.get(slot, LINKS) != (now.links() & 0xffffffffL);
+    }
+
+    /** What makes a name differ that is not the {@link #same}; for people. */
+    public String difference(long directory, FilePath name, Stat now) {
+        long before = inode(directory, name);
+        if (before != now.inode()) {
+            return before == 0 ? "it is new" : "another file has the name";
+        }
+        int slot = states.find(now.inode());
+        if (slot < 0) {
+            return "it was not there";
+        }
+        if (states.get(slot, SIZE) != now.size()) {
+            return "its size was " + states.get(slot, SIZE) + ", and is " + now.size();
+        }
+        long since = now.change() - states.get(slot, CHANGE);
+        return (states.get(slot, REST) == rest(now) ? "its status" : "its data, owner or mode")
+                + " changed "
+                + TimeUnit.NANOSECONDS.toMillis(since)
+                + " ms later, at "
+                + Instant.ofEpochSecond(0, now.change());
     }
 
     /** Whether the directory had the mode and owner of another one. */

@@ -83,6 +83,11 @@ final class Drift {
         return baseline != null && !baseline.same(directory, name, now);
     }
 
+    /** What others have changed, in brackets; for people. */
+    String difference(long directory, FilePath name, Stat now) {
+        return " (" + baseline.difference(directory, name, now) + ")";
+    }
+
     /** Whether there was anything of that name. */
     boolean had(long directory, FilePath name) {
         return baseline != null && baseline.inode(directory, name) != 0;

@@ -716,7 +716,10 @@ final class Planner {
             drift.report(
                     dir.newPath().resolve(at.name()),
                     NO_NAME,
-                    "was removed in RAM, but changed on disk by others, and stays");
+                    "was removed in RAM, but changed on disk by others, and stays"
+                            + (below.isDirectory()
+                                    ? ""
+                                    : drift.difference(dir.inode, at.name(), below)));
             return;
         }
         going.addAll(inside);
