@@ -24,6 +24,11 @@ public interface AccessEvent {
     /** How many accesses it stands for: 1, or more while the source samples. */
     double scale();
 
+    /** Process that did it, as this process sees its number; 0 if that is not known. */
+    default int process() {
+        return 0;
+    }
+
     /**
      * What is needed to find the path later. Allocates: ask only for files whose rate is worth it.
      */

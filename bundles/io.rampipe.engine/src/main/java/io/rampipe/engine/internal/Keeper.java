@@ -14,6 +14,7 @@ import io.rampipe.api.SyncBack;
 import io.rampipe.api.Target;
 import io.rampipe.api.UnfinishedException;
 import io.rampipe.api.Units;
+import io.rampipe.linux.Freeze;
 import io.rampipe.linux.LinuxException;
 import java.io.IOException;
 import java.security.SecureRandom;
@@ -25,6 +26,7 @@ import java.time.temporal.ChronoUnit;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.CopyOnWriteArrayList;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.concurrent.locks.LockSupport;
@@ -965,6 +967,7 @@ final class Keeper {
         return new Settled(settled, total);
     }
 
+    @SuppressWarnings("try") // what is held is let go when it is closed
     private SyncBack.Result unpin(
             LivePin pin,
             boolean mounted,
@@ -974,20 +977,57 @@ final class Keeper {
             Settled before,
             boolean atRest)
             throws IOException {
-        unmount(pin, strategy, sync, before.version(), atRest);
-        try {
-            SyncBack.Result rest = finish(pin, last);
-            account(pin, rest);
-            recovered(pin);
-            return rest;
-        } catch (UnfinishedException e) {
-            throw e;
-        } catch (IOException | RuntimeException e) {
-            // Left without a mount by an earlier daemon: nobody knows how far that one was.
-            if (mounted) {
-                putBack(pin, strategy, e);
+        boolean covered = strategy.mounted(pin.record());
+        if (covered) {
+            checkRest(pin, before.version(), sync.version(pin.record()), atRest);
+            sense.unpinned(pin);
+        }
+        try (Freeze held = covered ? hold(pin) : null) {
+            unmount(pin, strategy, sync, before.version(), atRest);
+            try {
+                SyncBack.Result rest = finish(pin, last);
+                account(pin, rest);
+                recovered(pin);
+                return rest;
+            } catch (UnfinishedException e) {
+                throw e;
+            } catch (IOException | RuntimeException e) {
+                // Left without a mount by an earlier daemon: nobody knows how far that one was.
+                if (mounted) {
+                    putBack(pin, strategy, e);
+                }
+                throw e;
             }
-            throw e;
+        }
+    }
+
+    /**
+     * Holds the programs that have changed something in the pin of late, from the last look until
+     * what is in RAM is on disk: else what they do in between may meet the disk without what they
+     * did before. Those that the event source does not tell of are not held.
+     *
+     * @return null if nobody can be held
+     */
+    private Freeze hold(LivePin pin) {
+        long limit = settings.get().checkpointFreeze();
+        Set<Integer> writers = pin.writers().processes();
+        if (limit == 0 || writers.isEmpty()) {
+            return null;
+        }
+        try {
+            return Freeze.of(writers, Duration.ofNanos(limit));
+        } catch (LinuxException e) {
+            log.debug("the programs that write to %s are not held: %s", pin, e.getMessage());
+            return null;
+        }
+    }
+
+    private static void checkRest(
+            LivePin pin, Optional<String> settled, Optional<String> now, boolean atRest)
+            throws BusyException {
+        if (atRest && now.isPresent() && !now.equals(settled)) {
+            throw new BusyException(
+                    pin + " is being changed; it is unpinned when it rests for a moment");
         }
     }
 
@@ -1108,17 +1148,11 @@ final class Keeper {
             step(pin, pin.record().at(Pin.Step.UNMOUNTING));
             return;
         }
-        if (atRest) {
-            Optional<String> now = sync.version(pin.record());
-            if (now.isPresent() && !now.equals(settled)) {
-                throw new BusyException(
-                        pin + " is being changed; it is unpinned when it rests for a moment");
-            }
-        }
-        sense.unpinned(pin);
         try {
+            Optional<String> now = sync.version(pin.record());
+            checkRest(pin, settled, now, atRest);
             Pin next = pin.record().at(Pin.Step.UNMOUNTING);
-            boolean still = settled.isPresent() && settled.equals(sync.version(pin.record()));
+            boolean still = settled.isPresent() && settled.equals(now);
             step(pin, still ? next.with(Pin.SETTLED, settled.get()) : next);
             strategy.unmount(pin.record());
         } catch (IOException | RuntimeException e) {

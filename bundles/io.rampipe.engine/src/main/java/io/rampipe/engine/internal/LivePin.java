@@ -30,6 +30,7 @@ final class LivePin {
 
     private final long key;
     private final boolean manual;
+    private final RecentWriters writers = new RecentWriters();
     private volatile Pin record;
     private volatile State state;
     private volatile double rate;
@@ -76,6 +77,10 @@ final class LivePin {
 
     boolean manual() {
         return manual;
+    }
+
+    RecentWriters writers() {
+        return writers;
     }
 
     Pin record() {

@@ -35,6 +35,9 @@ final class Sense {
     private static final long EVALUATION_NANOS = 1_000_000_000L;
     private static final int MOST_DIRECTORIES = 4_096;
     private static final int MOST_FILES = 16_384;
+    private static final int MOST_PINS = 4_096;
+    private static final int CHANGES =
+            Access.WRITE | Access.CLOSE_WRITE | Access.APPEAR | Access.DISAPPEAR;
 
     /** Below this share of the rate from which on things have names, names are forgotten. */
     private static final double FORGET = 0.5;
@@ -218,6 +221,7 @@ final class Sense {
     void pinned(LivePin pin) throws IOException {
         call(
                 on -> {
+                    on.pinned.put(pin.key(), pin);
                     if (on.session != null) {
                         on.session.pinned(pin.record(), pin.key());
                     }
@@ -232,6 +236,7 @@ final class Sense {
     void unpinned(LivePin pin) throws IOException {
         call(
                 on -> {
+                    on.pinned.retain(p -> p != pin);
                     if (on.session != null) {
                         on.session.unpinned(pin.record());
                     }
@@ -327,6 +332,7 @@ final class Sense {
         private final Queue<FutureTask<?>> tasks = new ConcurrentLinkedQueue<>();
         private final LongMap<Hot> directories = new LongMap<>(MOST_DIRECTORIES);
         private final LongMap<Hot> files = new LongMap<>(MOST_FILES);
+        private final LongMap<LivePin> pinned = new LongMap<>(MOST_PINS);
         private final Thread thread = new Thread(this, "rampipe-sense");
 
         private volatile EventSource.Session session;
@@ -474,6 +480,12 @@ final class Sense {
         @Override
         public void access(AccessEvent event) {
             int kinds = event.kinds();
+            if ((kinds & CHANGES) != 0 && pinned.size() > 0) {
+                LivePin pin = pinned.get(event.directory());
+                if (pin != null) {
+                    pin.writers().add(event.process());
+                }
+            }
             double weight = inForce.weight(kinds) * event.scale();
             if (weight > 0 && weight < Double.POSITIVE_INFINITY) {
                 long directory = event.directory();
@@ -670,6 +682,7 @@ final class Sense {
 
         /** One that cannot be watched must not keep the others from it. */
         private void watch(EventSource.Session fresh, LivePin pin) {
+            pinned.put(pin.key(), pin);
             try {
                 fresh.pinned(pin.record(), pin.key());
             } catch (IOException e) {

@@ -1,6 +1,7 @@
 package io.rampipe.engine.internal;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -18,6 +19,7 @@ import io.rampipe.api.UnfinishedException;
 import io.rampipe.testkit.Command;
 import io.rampipe.testkit.NeedsMounts;
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.lang.reflect.Proxy;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -65,6 +67,8 @@ class KeeperTest {
     private IOException finishFails;
     private int restless;
     private Runnable atBegin = () -> {};
+    private Runnable atUnmount = () -> {};
+    private Runnable atFinish = () -> {};
     private Optional<Pin> stray = Optional.empty();
     private Optional<String> version = Optional.of("1");
 
@@ -115,6 +119,39 @@ class KeeperTest {
         assertTrue(keeper.pins().isEmpty());
         assertTrue(records().isEmpty());
         assertEquals(0, inPool());
+    }
+
+    /** What it does in between would meet a disk that has not got yet what it did before. */
+    @Test
+    void whoChangedSomethingOfLateIsHeldFromTheLastLookUntilAllIsOnDisk() throws Exception {
+        // No child of this process: those are never held.
+        Process shell =
+                new ProcessBuilder("sh", "-c", "setsid sh -c 'echo $$; exec sleep 600' & wait")
+                        .start();
+        int program = Integer.parseInt(shell.inputReader().readLine());
+        List<String> states = new ArrayList<>();
+        atUnmount = () -> states.add(status(program));
+        atFinish = () -> states.add(status(program));
+        try {
+            LivePin pin = pin();
+            pin.writers().add(program);
+            keeper.unpin(pin, "test");
+            assertEquals(List.of("t", "t"), states);
+            assertNotEquals("t", status(program));
+        } finally {
+            Command.run("kill", "-KILL", Integer.toString(program));
+            shell.waitFor();
+        }
+    }
+
+    /** As {@code /proc/PID/stat} has it. */
+    private static String status(int process) {
+        try {
+            String stat = Files.readString(Path.of("/proc/" + process + "/stat"));
+            return stat.substring(stat.lastIndexOf(')') + 2, stat.lastIndexOf(')') + 3);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
     }
 
     @Test
@@ -668,6 +705,7 @@ class KeeperTest {
         @Override
         public void unmount(Pin pin) throws IOException {
             calls.add("unmount " + recorded());
+            atUnmount.run();
             if (unmountFails != null) {
                 throw unmountFails;
             }
@@ -787,6 +825,7 @@ class KeeperTest {
                 @Override
                 public Result finish() throws IOException {
                     calls.add("finish");
+                    atFinish.run();
                     if (finishFails != null) {
                         throw finishFails;
                     }

@@ -643,6 +643,11 @@ final class FanotifySession implements EventSource.Session {
         }
 
         @Override
+        public int process() {
+            return events.pid();
+        }
+
+        @Override
         public Location locate() {
             if (watch != null
                     && watch.pin() != null
