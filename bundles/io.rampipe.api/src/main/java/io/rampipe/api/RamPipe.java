@@ -174,7 +174,7 @@ public interface RamPipe {
      *
      * @param state {@code watching}, {@code observing} (nothing may be pinned, because no directory
      *     is named), {@code frozen} (see {@link #freeze}), {@code holding} (a strategy is missing),
-     *     {@code stopping}
+     *     {@code warming} (what was hot before is being pinned), {@code stopping}
      * @param problems for people; empty if all is well
      * @param eventsPerSecond over the last second or so
      * @param events since start

@@ -37,11 +37,13 @@ final class Chooser implements Runnable {
     private volatile List<Hot> hot = List.of();
     private volatile boolean fresh;
     private volatile boolean stopped;
+    private final WarmStart warm;
     private Sense sense;
 
-    Chooser(Supplier<Settings> settings, Keeper keeper, FormatterLogger log) {
+    Chooser(Supplier<Settings> settings, Keeper keeper, WarmStart warm, FormatterLogger log) {
         this.settings = settings;
         this.keeper = keeper;
+        this.warm = warm;
         this.log = log;
     }
 
@@ -67,6 +69,11 @@ final class Chooser implements Runnable {
         LockSupport.unpark(thread);
     }
 
+    /** Something has come that pins can be made with. */
+    void wake() {
+        LockSupport.unpark(thread);
+    }
+
     /** What is hot, as of the last second; paths may still be unknown. */
     List<Hot> hot() {
         return hot;
@@ -87,8 +94,15 @@ final class Chooser implements Runnable {
                     LockSupport.park(this);
                 }
             }
+            boolean news = fresh;
             fresh = false;
             try {
+                if (!stopped) {
+                    warm.pin();
+                }
+                if (news) {
+                    warm.learn(hot, refusals);
+                }
                 eager = !stopped && choose();
             } catch (IOException | RuntimeException e) {
                 log.error("choosing what to pin failed; it goes on in a second: %s", e.toString());

@@ -58,6 +58,7 @@ public final class Engine implements RamPipe {
     private static final List<String> KINDS = List.of("source", "rate", "pin", "sync");
 
     private static final String DEFAULT_RUNTIME = "/run/rampipe";
+    private static final String DEFAULT_STATE = "/var/lib/rampipe";
 
     /** Between two rounds of unpinning what was in use at a stop. */
     private static final long STOP_PAUSE_NANOS = 20_000_000L;
@@ -76,6 +77,7 @@ public final class Engine implements RamPipe {
     private final SourceChoice sourceChoice;
     private final ThinPool pool;
     private final Keeper keeper;
+    private final WarmStart warm;
     private final Chooser chooser;
     private final Syncer syncer;
     private final Sense sense;
@@ -118,7 +120,16 @@ public final class Engine implements RamPipe {
                         Path.of(runtime, "pool"), settings.poolSize() + Syncer.headroom(settings));
         PinFiles journal = new PinFiles(Path.of(runtime, "pins"));
         keeper = new Keeper(this::settings, strategies, syncs, pool, journal, log);
-        chooser = new Chooser(this::settings, keeper, log);
+        String state =
+                Optional.ofNullable(context.getProperty("rampipe.state")).orElse(DEFAULT_STATE);
+        warm =
+                new WarmStart(
+                        this::settings,
+                        keeper,
+                        this::equipped,
+                        new HotSet(Path.of(state, "hot")),
+                        log);
+        chooser = new Chooser(this::settings, keeper, warm, log);
         syncer = new Syncer(this::settings, keeper, pool, this::thaw, log);
         sense =
                 new Sense(
@@ -130,6 +141,7 @@ public final class Engine implements RamPipe {
                         failures());
         keeper.connect(sense, syncer::wake);
         keeper.load();
+        warm.load();
         begin();
     }
 
@@ -293,9 +305,18 @@ public final class Engine implements RamPipe {
                 log);
     }
 
+    /** Whether there is what it takes to pin: the first strategy that is named, and a syncback. */
+    private boolean equipped() {
+        List<String> order = settings.strategies();
+        return !syncs.all().isEmpty()
+                && !order.isEmpty()
+                && strategies.get(order.get(0)).isPresent();
+    }
+
     private void changed() {
         if (running) {
             sense.wake();
+            chooser.wake();
             syncer.wake();
         }
     }
@@ -404,6 +425,7 @@ public final class Engine implements RamPipe {
     @Override
     public Map<FilePath, String> shutdown() {
         stopping = true;
+        warm.close();
         keeper.close();
         Map<LivePin, String> left = new LinkedHashMap<>();
         long end = System.nanoTime() + settings.stopTimeout();
@@ -886,7 +908,9 @@ public final class Engine implements RamPipe {
                                         ? "idle"
                                         : holding
                                                 ? "holding"
-                                                : s.observing() ? "observing" : "watching";
+                                                : warm.working()
+                                                        ? "warming"
+                                                        : s.observing() ? "observing" : "watching";
         return new Status(
                 state,
                 List.copyOf(problems),

@@ -92,6 +92,18 @@ public @interface EngineConfig {
 
     @AttributeDefinition(
             description =
+                    "Keep in mind, over reboots too, what was hot, and pin it at the start, before programs open"
+                            + " it. false: what is known is forgotten.")
+    boolean warm_start() default true;
+
+    @AttributeDefinition(
+            description = "How long what is pinned so may stay without being used.",
+            min = "0s",
+            max = "1d")
+    String warm_time() default "5m";
+
+    @AttributeDefinition(
+            description =
                     "RAM for pinned files: a size, or 'auto' for 1G or a quarter of the machine's memory,"
                             + " whichever is less.",
             options = @Option(label = "auto", value = "auto"),

@@ -38,6 +38,9 @@ final class LivePin {
     private volatile long lastSync;
     private volatile boolean gone;
 
+    /** Nanoseconds for which it stays although it is cold, if that is more than others have. */
+    volatile long grace;
+
     /** {@link System#nanoTime} before which it is not checkpointed, or not unpinned, again. */
     volatile long nextCheckpoint;
 

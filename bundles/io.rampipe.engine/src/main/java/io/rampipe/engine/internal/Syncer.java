@@ -152,7 +152,9 @@ final class Syncer {
         }
         try {
             boolean unfinished = pin.record().step() == Pin.Step.UNMOUNTING;
-            boolean cold = pin.rate() <= s.unpinRate() && now - pin.sinceNanos >= s.minTime();
+            boolean cold =
+                    pin.rate() <= s.unpinRate()
+                            && now - pin.sinceNanos >= Math.max(s.minTime(), pin.grace);
             if (unfinished) {
                 if (now - pin.nextUnpin >= 0) {
                     keeper.unpin(pin, "it was not finished before");

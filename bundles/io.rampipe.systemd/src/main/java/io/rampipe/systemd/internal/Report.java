@@ -30,7 +30,7 @@ record Report(String state, String line, long dirty, long progress) {
 
     /** Whether the daemon does what it is there for, or would if it were allowed. */
     boolean atWork() {
-        return !state.equals("holding");
+        return !state.equals("holding") && !state.equals("warming");
     }
 
     boolean stopping() {
