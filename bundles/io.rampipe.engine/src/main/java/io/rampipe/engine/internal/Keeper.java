@@ -983,7 +983,7 @@ final class Keeper {
             sense.unpinned(pin);
         }
         try (Freeze held = covered ? hold(pin) : null) {
-            unmount(pin, strategy, sync, before.version(), atRest);
+            unmount(pin, strategy, sync, before.version(), atRest, held);
             try {
                 SyncBack.Result rest = finish(pin, last);
                 account(pin, rest);
@@ -1142,7 +1142,8 @@ final class Keeper {
             PinStrategy strategy,
             SyncBack sync,
             Optional<String> settled,
-            boolean atRest)
+            boolean atRest,
+            Freeze held)
             throws IOException {
         if (!strategy.mounted(pin.record())) {
             step(pin, pin.record().at(Pin.Step.UNMOUNTING));
@@ -1154,6 +1155,10 @@ final class Keeper {
             Pin next = pin.record().at(Pin.Step.UNMOUNTING);
             boolean still = settled.isPresent() && settled.equals(now);
             step(pin, still ? next.with(Pin.SETTLED, settled.get()) : next);
+            if (atRest && held != null && !held.held()) {
+                throw new BusyException(
+                        pin + " could not be unmounted while its programs were held; it is later");
+            }
             strategy.unmount(pin.record());
         } catch (IOException | RuntimeException e) {
             if (strategy.mounted(pin.record())) {

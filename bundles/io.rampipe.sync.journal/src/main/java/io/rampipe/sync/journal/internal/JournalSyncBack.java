@@ -293,11 +293,20 @@ public final class JournalSyncBack implements SyncBack {
     /**
      * No mapping has outlived the mount, and those that were there at the last checkpoint have kept
      * their files from being remembered; so what is remembered is right.
+     *
+     * @param undisturbed nothing on disk was changed by others right before the unmount: what is
+     *     changed there now, programs have changed that go on with what is on disk
      */
-    Result finish(Pin pin, UpperLayer upper, LowerFiles held) throws IOException {
+    Result finish(Pin pin, UpperLayer upper, LowerFiles held, boolean undisturbed)
+            throws IOException {
         State state = state(pin);
         state.lock.lock();
         try {
+            if (undisturbed && allOnDisk(pin, state, upper)) {
+                state.memory.forgetAll();
+                discardStaged(pin);
+                return new Result(true, 0, 0, 0);
+            }
             long room = Allowance.NO_FREEZE.memory();
             try (Capture capture = new Capture(state.memory, key, room)) {
                 Result result = finish(pin, upper, held, state, capture);
@@ -306,6 +315,23 @@ public final class JournalSyncBack implements SyncBack {
             }
         } finally {
             state.lock.unlock();
+        }
+    }
+
+    /** Whether nothing has changed since the last checkpoint, and that left nothing for later. */
+    private boolean allOnDisk(Pin pin, State state, UpperLayer upper) throws IOException {
+        Digest last = state.memory.last();
+        if (last == null || state.wasMapped) {
+            return false;
+        }
+        Sync.Clean clean = clean(upper);
+        Digest now = upper.digest();
+        if (now.newest() >= clean.settled() || !now.sameAs(last)) {
+            return false;
+        }
+        try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps);
+                StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
+            return !staging.hasLog();
         }
     }
 
@@ -396,6 +422,10 @@ public final class JournalSyncBack implements SyncBack {
     @Override
     public void forget(Pin pin) {
         states.remove(pin.id());
+        discardStaged(pin);
+    }
+
+    private void discardStaged(Pin pin) {
         try (Disk.Place place = Disk.find(Disk.Identity.of(pin), steps);
                 StagingDirectory staging = new StagingDirectory(place.disk(), pin.id(), steps)) {
             if (!staging.hasLog()) {

@@ -34,6 +34,9 @@ final class LastSync implements SyncBack.Last {
     private final Steps steps;
     private boolean room;
 
+    /** At its beginning nothing was on disk that others have changed. */
+    private boolean undisturbed;
+
     private LastSync(
             JournalSyncBack owner, Pin pin, UpperLayer upper, LowerFiles held, Steps steps) {
         this.steps = steps;
@@ -58,10 +61,11 @@ final class LastSync implements SyncBack.Last {
                 begun.room = Room.keep(pin, place, upper, memory, held, owner.dirty(pin), steps);
                 for (int i = 0; i < TRIES && held.leased().isEmpty(); i++) {
                     try {
+                        Drift drift = Drift.of(pin);
                         Planner plan =
-                                new Planner(
-                                        place, upper, new Memory(), Drift.of(pin), Set.of(), true);
+                                new Planner(place, upper, new Memory(), drift, Set.of(), true);
                         plan.look();
+                        begun.undisturbed = drift.found().isEmpty();
                         hold(plan, place, held);
                         break;
                     } catch (MovingException e) {
@@ -165,7 +169,7 @@ final class LastSync implements SyncBack.Last {
 
     @Override
     public SyncBack.Result finish() throws IOException {
-        SyncBack.Result result = owner.finish(pin, upper, held);
+        SyncBack.Result result = owner.finish(pin, upper, held, undisturbed);
         room = false;
         return result;
     }
