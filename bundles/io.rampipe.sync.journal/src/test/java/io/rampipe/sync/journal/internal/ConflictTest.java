@@ -112,6 +112,44 @@ class ConflictTest {
         assertTrue(reports.get(0).contains(path), reports.toString());
     }
 
+    /** They go on with what they find there, which is what was in RAM. */
+    @Test
+    void whatProgramsDoOnDiskRightAfterTheUnmountIsNoConflict() throws Exception {
+        Pin pin = tree.pin();
+        JournalSyncBack sync = sync();
+        ram("echo ram > a; rm b; mkdir n; echo ram > n/f; echo ram > e/z");
+        assertTrue(sync.checkpoint(pin).consistent());
+        try (SyncBack.Last last = sync.begin(pin)) {
+            tree.uncover();
+            ram("echo disk > new; mv new a; rm -r n; mv c b; mv e/z d/x");
+            assertEquals(0, last.finish().files());
+        }
+        assertEquals("disk\n", disk("a"));
+        assertEquals("disk c\n", disk("b"));
+        assertEquals("ram\n", disk("d/x"));
+        assertEquals(List.of("a", "b", "big", "d", "e", "l1", "l2"), names("."));
+        assertEquals(List.of(), names("e"));
+        assertEquals(List.of(), conflicts());
+        assertEquals(List.of(), reports);
+        assertEquals(List.of(), tree.leftovers());
+    }
+
+    @Test
+    void whatOthersChangeBetweenTheLastCheckpointAndTheUnmountIsNoticed() throws Exception {
+        Pin pin = tree.pin();
+        JournalSyncBack sync = sync();
+        ram("echo ram > a");
+        assertTrue(sync.checkpoint(pin).consistent());
+        others("echo others > a");
+        try (SyncBack.Last last = sync.begin(pin)) {
+            tree.uncover();
+            assertTrue(last.finish().consistent());
+        }
+        assertEquals("others\n", disk("a"));
+        assertEquals("ram\n", disk("a" + COPY));
+        assertReported("a", "a" + COPY);
+    }
+
     @Test
     void aFileChangedInPlace() throws Exception {
         Pin pin = tree.pin();
