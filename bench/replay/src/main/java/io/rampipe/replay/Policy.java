@@ -9,5 +9,5 @@ record Policy(double pinRate, double unpinRate, long minTime) {
     static final long SECOND = 1_000_000_000L;
 
     /** The engine's defaults. */
-    static final Policy DEFAULT = new Policy(2, 0.2, 30 * SECOND);
+    static final Policy DEFAULT = new Policy(1, 0.2, 30 * SECOND);
 }

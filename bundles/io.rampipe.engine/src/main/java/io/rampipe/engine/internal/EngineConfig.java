@@ -76,7 +76,7 @@ public @interface EngineConfig {
             description = "Accesses a second at or above which a directory or file is pinned.",
             min = "0.01",
             max = "1000")
-    double pin_rate() default 2.0;
+    double pin_rate() default 1.0;
 
     @AttributeDefinition(
             description = "Accesses a second at or below which it is unpinned. Below pin.rate.",

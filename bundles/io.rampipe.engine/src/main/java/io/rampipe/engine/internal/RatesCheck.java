@@ -15,8 +15,8 @@ public final class RatesCheck implements ConfigurationCheck {
     @Override
     public List<String> check(Map<String, String> values) {
         List<String> problems = new ArrayList<>();
-        double pin = Double.parseDouble(values.getOrDefault("pin.rate", "2"));
-        double unpin = Double.parseDouble(values.getOrDefault("unpin.rate", "0"));
+        double pin = Double.parseDouble(values.getOrDefault("pin.rate", "1"));
+        double unpin = Double.parseDouble(values.getOrDefault("unpin.rate", "0.2"));
         if (!(unpin < pin)) {
             problems.add(
                     "unpin.rate = "
