@@ -11,19 +11,24 @@ import io.rampipe.sync.journal.internal.Planner.Name;
 import io.rampipe.sync.journal.internal.Planner.Node;
 import java.io.IOException;
 import java.nio.ByteBuffer;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.BitSet;
-import java.util.HashMap;
-import java.util.HashSet;
+import java.util.Iterator;
+import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.BooleanSupplier;
 
 /**
  * A copy in RAM of what a plan is about: the attributes of everything, and of the data those blocks
  * that differ from the disk. It takes no longer than reading the changed files from memory, so that
  * it can be made of a target that rests only for a moment, and the disk can take its time after
- * that. It can be made again and again: then only what changed since is copied. One thread.
+ * that. It can be made again and again: then only what changed since is copied. One thread calls;
+ * while programs are held, several work, because the processors have nothing else to do then.
  *
  * <p>What is on disk is known by hashes, from the checkpoint before or by reading it once.
  */
@@ -34,20 +39,37 @@ final class Capture implements AutoCloseable {
     /** Distance of the files in the copy, which is sparse. */
     private static final int SPACING = 40;
 
+    /** What a thread is given of a larger file. */
+    private static final long PART = 8L << 20;
+
+    /** More of them wait for memory. */
+    private static final int MOST_THREADS = 4;
+
     private final Memory memory;
-    private final BlockHash hash;
+    private final long[] key;
     private final long room;
-    private final Map<Long, Image> images = new HashMap<>();
-    private final Set<Long> wanted = new HashSet<>();
-    private final ByteBuffer buffer = ByteBuffer.allocateDirect(CHUNK);
-    private BooleanSupplier held = () -> true;
+    private final Map<Long, Image> images = new ConcurrentHashMap<>();
+    private final Set<Long> wanted = ConcurrentHashMap.newKeySet();
+    private final AtomicLong bases = new AtomicLong();
+    private final AtomicLong used = new AtomicLong();
+    private final AtomicLong read = new AtomicLong();
+
+    /** The first is the caller's. */
+    private final Worker[] workers = new Worker[MOST_THREADS];
+
+    private volatile BooleanSupplier held = () -> true;
     private Fd copy;
-    private long used;
-    private long read;
+
+    /** What a thread needs to copy. */
+    private final class Worker {
+        final BlockHash hash = BlockHash.of(key);
+        final ByteBuffer buffer = ByteBuffer.allocateDirect(CHUNK);
+        final BitSet fresh = new BitSet(CHUNK / BLOCK);
+    }
 
     /** The data of one regular file. */
     final class Image {
-        private final long base = (long) images.size() << SPACING;
+        private final long base = bases.getAndIncrement() << SPACING;
 
         /** As it was when it was copied; null if it was changing. */
         private Stat stat;
@@ -60,13 +82,14 @@ final class Capture implements AutoCloseable {
         /** Two for each block; 0 is a hole. */
         private long[] strong = {};
 
+        /** Those that are in the copy. Guarded by this image, as are they in the copy. */
         private final BitSet kept = new BitSet();
 
         /** What is on disk; null if that is not known: then everything is copied. */
         private Memory.Blocks disk;
 
         private boolean whole;
-        private boolean tooLarge;
+        private volatile boolean tooLarge;
 
         Attributes attributes() {
             return attributes;
@@ -110,7 +133,7 @@ final class Capture implements AutoCloseable {
             }
             long h = strong[2 * b];
             long l = strong[2 * b + 1];
-            return disk.isHole(b) ? !hash.isZeros(h, l) : !disk.has(b, h, l);
+            return disk.isHole(b) ? !workers[0].hash.isZeros(h, l) : !disk.has(b, h, l);
         }
 
         /** Reads data that is here; {@code length} ends with a block or the file. */
@@ -126,8 +149,9 @@ final class Capture implements AutoCloseable {
      */
     Capture(Memory memory, long[] key, long room) {
         this.memory = memory;
-        this.hash = BlockHash.of(key);
+        this.key = key;
         this.room = room;
+        this.workers[0] = new Worker();
     }
 
     /** Bytes of RAM that it may take. */
@@ -148,7 +172,7 @@ final class Capture implements AutoCloseable {
 
     /** Bytes of files read so far. */
     long read() {
-        return read;
+        return read.get();
     }
 
     /** From now on what is held is copied only while it is. */
@@ -173,19 +197,32 @@ final class Capture implements AutoCloseable {
      * @throws MovingException if anything changed since the plan was made, unless {@code AHEAD}
      */
     boolean take(Planner plan, Disk.Place place, LowerFiles lower, Mode mode) throws IOException {
-        boolean all = true;
+        int threads = mode == Mode.HELD ? threads(plan) : 1;
+        for (int i = 1; i < threads; i++) {
+            workers[i] = workers[i] == null ? new Worker() : workers[i];
+        }
+        AtomicBoolean all = new AtomicBoolean(true);
+        Iterator<Node> rest = plan.nodes().iterator();
+        List<Node> large = new ArrayList<>();
+        Crew.run(
+                threads,
+                member -> {
+                    try (UpperDirectories upper = new UpperDirectories(plan.upper())) {
+                        for (Node n = next(rest); n != null; n = next(rest)) {
+                            if (threads > 1 && n.upper.isRegular() && n.upper.size() > PART) {
+                                synchronized (large) {
+                                    large.add(n);
+                                }
+                            } else if (!node(n, upper, place, lower, mode, workers[member], 1)) {
+                                all.set(false);
+                            }
+                        }
+                    }
+                });
         try (UpperDirectories upper = new UpperDirectories(plan.upper())) {
-            for (Node n : plan.nodes()) {
-                try {
-                    if (n.upper.isRegular()) {
-                        all &= file(n, upper, place, lower, mode);
-                    } else {
-                        other(n, upper);
-                    }
-                } catch (MovingException e) {
-                    if (mode != Mode.AHEAD) {
-                        throw e;
-                    }
+            for (Node n : large) {
+                if (!node(n, upper, place, lower, mode, workers[0], threads)) {
+                    all.set(false);
                 }
             }
         }
@@ -194,7 +231,45 @@ final class Capture implements AutoCloseable {
                 plan.wanted(d);
             }
         }
-        return all;
+        return all.get();
+    }
+
+    private static int threads(Planner plan) {
+        long bytes = 0;
+        for (Node n : plan.nodes()) {
+            bytes += n.upper.isRegular() ? n.upper.size() : 0;
+        }
+        int most = Math.min(MOST_THREADS, Runtime.getRuntime().availableProcessors());
+        return (int) Math.max(1, Math.min(most, bytes / PART));
+    }
+
+    private static Node next(Iterator<Node> nodes) {
+        synchronized (nodes) {
+            return nodes.hasNext() ? nodes.next() : null;
+        }
+    }
+
+    /** False if there is no room for it. */
+    private boolean node(
+            Node n,
+            UpperDirectories upper,
+            Disk.Place place,
+            LowerFiles lower,
+            Mode mode,
+            Worker worker,
+            int threads)
+            throws IOException {
+        try {
+            if (n.upper.isRegular()) {
+                return file(n, upper, place, lower, mode, worker, threads);
+            }
+            other(n, upper);
+        } catch (MovingException e) {
+            if (mode != Mode.AHEAD) {
+                throw e;
+            }
+        }
+        return true;
     }
 
     private static void other(Node n, UpperDirectories upper) throws IOException {
@@ -206,7 +281,13 @@ final class Capture implements AutoCloseable {
 
     /** False if there is no room for it. */
     private boolean file(
-            Node n, UpperDirectories upper, Disk.Place place, LowerFiles lower, Mode mode)
+            Node n,
+            UpperDirectories upper,
+            Disk.Place place,
+            LowerFiles lower,
+            Mode mode,
+            Worker worker,
+            int threads)
             throws IOException {
         boolean exact = mode != Mode.AHEAD;
         try (Fd fd = exact ? upper.open(n, UpperLayer.READ) : upper.openAgain(n, UpperLayer.READ)) {
@@ -214,7 +295,7 @@ final class Capture implements AutoCloseable {
             Image i = images.computeIfAbsent(n.upper.inode(), k -> new Image());
             Memory.Blocks below = n.lower == null ? null : known(n, i);
             if (n.lower != null && below == null && mode != Mode.HELD) {
-                below = readDisk(n, place, lower);
+                below = readDisk(n, place, lower, worker);
             }
             Stat now = exact ? n.upper : Stat.of(fd);
             boolean whole = wanted.contains(n.upper.inode());
@@ -223,12 +304,12 @@ final class Capture implements AutoCloseable {
             i.disk = below;
             i.whole = whole;
             if (again || n.mapped || i.stat == null || !i.stat.unchangedSince(now)) {
-                copy(fd, now, i, again, exact);
+                copy(fd, now, i, again, exact, worker, threads);
                 if (n.replaceable && !i.whole() && mostly(i)) {
                     // Better written as a new file.
                     wantWhole(n);
                     i.whole = true;
-                    copy(fd, now, i, true, exact);
+                    copy(fd, now, i, true, exact, worker, threads);
                 }
             }
             return !i.tooLarge;
@@ -250,13 +331,14 @@ final class Capture implements AutoCloseable {
     }
 
     /** Hashes of the file on disk; null if it cannot be read. */
-    private Memory.Blocks readDisk(Node n, Disk.Place place, LowerFiles lower) throws IOException {
+    private Memory.Blocks readDisk(Node n, Disk.Place place, LowerFiles lower, Worker worker)
+            throws IOException {
         Fd held = lower.leased().get(n.lower.inode());
         if (held != null) {
-            return hashes(held, n.lower);
+            return hashes(held, n.lower, worker);
         }
         try (Fd fd = openDisk(n, place)) {
-            return fd == null ? null : hashes(fd, n.lower);
+            return fd == null ? null : hashes(fd, n.lower, worker);
         } catch (LinuxException e) {
             if (e.is(Errno.ENOENT, Errno.ENOTDIR, Errno.ELOOP, Errno.ESTALE, Errno.EXDEV)) {
                 return null;
@@ -276,7 +358,7 @@ final class Capture implements AutoCloseable {
         return n.origin == null ? null : n.origin.open(place.disk().root(), flags);
     }
 
-    private Memory.Blocks hashes(Fd fd, Stat expected) throws IOException {
+    private Memory.Blocks hashes(Fd fd, Stat expected, Worker worker) throws IOException {
         Stat now = Stat.of(fd);
         if (!now.isRegular() || !now.unchangedSince(expected)) {
             return null;
@@ -284,13 +366,15 @@ final class Capture implements AutoCloseable {
         int blocks = (int) (now.size() + BLOCK - 1 >> 12);
         long[] strong = new long[2 * blocks];
         scan(
+                worker,
                 fd,
+                0,
                 now.size(),
                 block -> {},
                 (block, index) -> {
-                    hash.strong(buffer, index);
-                    strong[2 * block] = hash.high;
-                    strong[2 * block + 1] = hash.low;
+                    worker.hash.strong(worker.buffer, index);
+                    strong[2 * block] = worker.hash.high;
+                    strong[2 * block + 1] = worker.hash.low;
                 },
                 (offset, length) -> {});
         return new Memory.Blocks(strong, now.inode(), Digest.change(now));
@@ -300,7 +384,9 @@ final class Capture implements AutoCloseable {
      * @param again every block, not only those that changed
      * @param exact fails if the file changes meanwhile
      */
-    private void copy(Fd fd, Stat now, Image i, boolean again, boolean exact) throws IOException {
+    private void copy(
+            Fd fd, Stat now, Image i, boolean again, boolean exact, Worker worker, int threads)
+            throws IOException {
         i.stat = null;
         i.tooLarge = false;
         int blocks = (int) (now.size() + BLOCK - 1 >> 12);
@@ -313,10 +399,36 @@ final class Capture implements AutoCloseable {
             Arrays.fill(i.quick, 0);
             drop(i, 0, blocks);
         }
-        BitSet fresh = new BitSet(CHUNK / BLOCK);
+        if (threads == 1) {
+            copy(fd, now, i, exact, worker, 0, now.size());
+        } else {
+            long part = Math.max(PART, now.size() / threads + CHUNK) & -CHUNK;
+            AtomicLong next = new AtomicLong();
+            Crew.run(
+                    threads,
+                    member -> {
+                        for (long from = next.getAndAdd(part);
+                                from < now.size();
+                                from = next.getAndAdd(part)) {
+                            long to = Math.min(now.size(), from + part);
+                            copy(fd, now, i, exact, workers[member], from, to);
+                        }
+                    });
+        }
+        i.stat = exact || Stat.of(fd).unchangedSince(now) ? now : null;
+    }
+
+    /** The part of it that begins and ends there. */
+    private void copy(Fd fd, Stat now, Image i, boolean exact, Worker worker, long start, long end)
+            throws IOException {
+        BlockHash hash = worker.hash;
+        BitSet fresh = worker.fresh;
+        fresh.clear();
         scan(
+                worker,
                 fd,
-                now.size(),
+                start,
+                end,
                 block -> {
                     i.quick[block] = 0;
                     i.strong[2 * block] = 0;
@@ -324,11 +436,11 @@ final class Capture implements AutoCloseable {
                     drop(i, block, block + 1);
                 },
                 (block, index) -> {
-                    long q = hash.quick(buffer, index);
+                    long q = hash.quick(worker.buffer, index);
                     if (q == i.quick[block]) {
                         return;
                     }
-                    hash.strong(buffer, index);
+                    hash.strong(worker.buffer, index);
                     i.quick[block] = q;
                     i.strong[2 * block] = hash.high;
                     i.strong[2 * block + 1] = hash.low;
@@ -339,44 +451,53 @@ final class Capture implements AutoCloseable {
                     }
                 },
                 (offset, length) -> {
-                    keep(i, offset, length, fresh);
+                    keep(i, offset, worker);
                     fresh.clear();
                     if (exact && !Stat.of(fd).unchangedSince(now)) {
                         throw new MovingException(fd.toString());
                     }
                 });
-        i.stat = exact || Stat.of(fd).unchangedSince(now) ? now : null;
     }
 
     private void drop(Image i, int from, int to) {
-        if (i.kept.isEmpty()) {
-            return;
+        synchronized (i) {
+            if (!i.kept.isEmpty()) {
+                used.addAndGet(-(long) BLOCK * i.kept.get(from, to).cardinality());
+                i.kept.clear(from, to);
+            }
         }
-        used -= (long) BLOCK * i.kept.get(from, to).cardinality();
-        i.kept.clear(from, to);
     }
 
-    /** Keeps blocks that are in the buffer. */
-    private void keep(Image i, long offset, int length, BitSet fresh) throws IOException {
+    private synchronized Fd copy() throws IOException {
+        if (copy == null) {
+            copy = Io.memoryFile("rampipe-checkpoint");
+        }
+        return copy;
+    }
+
+    /**
+     * Keeps the fresh blocks of those that are in the buffer, the first of which is at the offset.
+     */
+    private void keep(Image i, long offset, Worker worker) throws IOException {
+        BitSet fresh = worker.fresh;
         for (int from = fresh.nextSetBit(0); from >= 0; ) {
             int to = fresh.nextClearBit(from);
             int first = (int) (offset / BLOCK) + from;
             drop(i, first, first + to - from);
             long bytes = (long) (to - from) * BLOCK;
-            if (used + bytes > room) {
-                i.tooLarge = true;
+            if (used.addAndGet(bytes) > room) {
+                used.addAndGet(-bytes);
                 // What is noted of these blocks is not in the copy.
                 Arrays.fill(i.quick, first, first + to - from, 0);
+                i.tooLarge = true;
                 return;
             }
-            if (copy == null) {
-                copy = Io.memoryFile("rampipe-checkpoint");
-            }
-            ByteBuffer part = buffer.duplicate();
+            ByteBuffer part = worker.buffer.duplicate();
             part.limit(to * BLOCK).position(from * BLOCK);
-            Io.writeFully(copy, part, i.base + offset + (long) from * BLOCK);
-            i.kept.set(first, first + to - from);
-            used += bytes;
+            Io.writeFully(copy(), part, i.base + offset + (long) from * BLOCK);
+            synchronized (i) {
+                i.kept.set(first, first + to - from);
+            }
             from = fresh.nextSetBit(to);
         }
     }
@@ -399,21 +520,28 @@ final class Capture implements AutoCloseable {
         void done(long offset, int length) throws IOException;
     }
 
-    /** Goes through a file by whole blocks; what is behind its end is taken for zeros. */
-    private void scan(Fd fd, long size, OfHole holes, OfBlock data, OfChunk chunks)
+    /**
+     * Goes through a part of a file by whole blocks; what is behind the file's end is taken for
+     * zeros.
+     *
+     * @param start a multiple of the block size, as is {@code end} unless it is the file's
+     */
+    private void scan(
+            Worker worker, Fd fd, long start, long end, OfHole holes, OfBlock data, OfChunk chunks)
             throws IOException {
-        long at = 0;
-        while (at < size) {
+        ByteBuffer buffer = worker.buffer;
+        long at = start;
+        while (at < end) {
             long found = Io.nextData(fd, at);
-            long from = found < 0 || found >= size ? size : Math.max(at, found & -BLOCK);
+            long from = found < 0 || found >= end ? end : Math.max(at, found & -BLOCK);
             for (long hole = at; hole < from; hole += BLOCK) {
                 holes.hole((int) (hole >> 12));
             }
-            if (from == size) {
+            if (from == end) {
                 return;
             }
-            long to = Math.min(size, Io.nextHole(fd, Math.max(from, found)) + BLOCK - 1 & -BLOCK);
-            to = to <= from ? Math.min(size, from + BLOCK) : to;
+            long to = Math.min(end, Io.nextHole(fd, Math.max(from, found)) + BLOCK - 1 & -BLOCK);
+            to = to <= from ? Math.min(end, from + BLOCK) : to;
             for (long chunk = from; chunk < to; chunk += CHUNK) {
                 int length = (int) Math.min(CHUNK, to - chunk);
                 if (!held.getAsBoolean()) {
@@ -421,13 +549,13 @@ final class Capture implements AutoCloseable {
                 }
                 buffer.clear().limit(length);
                 int got = Io.readFully(fd, buffer, chunk);
-                read += got;
-                int end = length + BLOCK - 1 & -BLOCK;
+                read.addAndGet(got);
+                int last = length + BLOCK - 1 & -BLOCK;
                 buffer.clear();
-                for (int i = got; i < end; i++) {
+                for (int i = got; i < last; i++) {
                     buffer.put(i, (byte) 0);
                 }
-                for (int index = 0; index < end; index += BLOCK) {
+                for (int index = 0; index < last; index += BLOCK) {
                     data.block((int) (chunk + index >> 12), index);
                 }
                 chunks.done(chunk, length);
@@ -446,7 +574,9 @@ final class Capture implements AutoCloseable {
                 }
                 try (Fd fd = upper.open(n, UpperLayer.READ)) {
                     scan(
+                            workers[0],
                             fd,
+                            0,
                             i.size(),
                             block -> {
                                 if (!i.isHole(block)) {
@@ -454,7 +584,8 @@ final class Capture implements AutoCloseable {
                                 }
                             },
                             (block, index) -> {
-                                if (hash.quick(buffer, index) != i.quick[block]) {
+                                if (workers[0].hash.quick(workers[0].buffer, index)
+                                        != i.quick[block]) {
                                     throw new MovingException(fd.toString());
                                 }
                             },

@@ -126,6 +126,7 @@ class RestlessTest {
         static final int THREADS = 4;
         static final int BLOCKS = 64;
 
+        /** Arguments: a directory, the distance of the blocks, whether through mappings. */
         public static void main(String[] args) throws Exception {
             for (int i = 0; i < THREADS; i++) {
                 FileChannel f =
@@ -134,24 +135,26 @@ class RestlessTest {
                                 StandardOpenOption.CREATE,
                                 StandardOpenOption.READ,
                                 StandardOpenOption.WRITE);
-                boolean mapped = args.length > 1;
+                int distance = Integer.parseInt(args[1]);
                 ByteBuffer map =
-                        mapped ? f.map(FileChannel.MapMode.READ_WRITE, 0, BLOCKS * 4096L) : null;
-                new Thread(() -> write(f, map)).start();
+                        Boolean.parseBoolean(args[2])
+                                ? f.map(FileChannel.MapMode.READ_WRITE, 0, BLOCKS * distance)
+                                : null;
+                new Thread(() -> write(f, map, distance)).start();
             }
             System.out.println("ready");
         }
 
-        private static void write(FileChannel f, ByteBuffer map) {
+        private static void write(FileChannel f, ByteBuffer map, int distance) {
             ByteBuffer b = ByteBuffer.allocateDirect(8);
             try {
                 for (long n = 1; ; n++) {
                     for (int block = 0; block < BLOCKS; block++) {
                         if (map != null) {
-                            map.putLong(block * 4096, n);
+                            map.putLong(block * distance, n);
                         } else {
                             b.clear();
-                            f.write(b.putLong(0, n), block * 4096L);
+                            f.write(b.putLong(0, n), block * distance);
                         }
                     }
                 }
@@ -162,16 +165,16 @@ class RestlessTest {
     }
 
     /** At one moment the numbers fall by one at one place at most. */
-    private static void assertOneMoment(Path file) throws IOException {
+    private static void assertOneMoment(Path file, int distance) throws IOException {
         ByteBuffer b = ByteBuffer.wrap(Files.readAllBytes(file));
-        if (b.limit() < Blocks.BLOCKS * 4096 - 4088) {
+        if (b.limit() < (Blocks.BLOCKS - 1) * distance + 8) {
             // It was being written for the first time.
             return;
         }
         long first = b.getLong(0);
         long previous = first;
         for (int i = 1; i < Blocks.BLOCKS; i++) {
-            long n = b.getLong(i * 4096);
+            long n = b.getLong(i * distance);
             assertTrue(
                     n == previous || n == first - 1 && previous == first,
                     file + ": " + first + ", " + previous + ", " + n + " in block " + i);
@@ -190,11 +193,9 @@ class RestlessTest {
         return sum;
     }
 
-    private void blocksAtOneMoment(String... how) throws Exception {
+    private void blocksAtOneMoment(int distance, boolean mapped) throws Exception {
         Pin pin = tree.pin();
-        Object[] arguments = how.length == 0 ? new Object[1] : new Object[] {null, how[0]};
-        arguments[0] = tree.target;
-        assertEquals("ready", java(Blocks.class, arguments).readLine());
+        assertEquals("ready", java(Blocks.class, tree.target, distance, mapped).readLine());
         Path below = below();
         try {
             for (int round = 0; round < ROUNDS; round++) {
@@ -205,7 +206,7 @@ class RestlessTest {
                         () -> "the program does not write");
                 checkpoint(pin);
                 for (int i = 0; i < Blocks.THREADS; i++) {
-                    assertOneMoment(below.resolve("f" + i));
+                    assertOneMoment(below.resolve("f" + i), distance);
                 }
                 assertTrue(sum(below) > before, "it is what was there before");
             }
@@ -216,12 +217,18 @@ class RestlessTest {
 
     @Test
     void manyThreadsThatWrite() throws Exception {
-        blocksAtOneMoment();
+        blocksAtOneMoment(4096, false);
+    }
+
+    /** Several threads of the daemon copy a file. */
+    @Test
+    void largeFiles() throws Exception {
+        blocksAtOneMoment(50 * 4096, false);
     }
 
     @Test
     void manyThreadsThatWriteThroughMappings() throws Exception {
-        blocksAtOneMoment("mapped");
+        blocksAtOneMoment(4096, true);
     }
 
     @Test
@@ -429,7 +436,7 @@ class RestlessTest {
     @Test
     void aProgramThatIsBeingDebuggedIsNamed() throws Exception {
         Pin pin = tree.pin();
-        assertEquals("ready", java(Blocks.class, tree.target).readLine());
+        assertEquals("ready", java(Blocks.class, tree.target, 4096, false).readLine());
         // The debugger lets it run.
         Process debugger =
                 new ProcessBuilder(
@@ -461,7 +468,7 @@ class RestlessTest {
     @Test
     void withoutAFreezeItIsNotAtRest() throws Exception {
         Pin pin = tree.pin();
-        assertEquals("ready", java(Blocks.class, tree.target).readLine());
+        assertEquals("ready", java(Blocks.class, tree.target, 4096, false).readLine());
         // On a busy machine the program may not get a processor for as long as a copy takes.
         Await.until(
                 Duration.ofSeconds(30),
