@@ -220,7 +220,10 @@ final class Chooser implements Runnable {
 
     /** What would come of it, if it could be pinned. */
     private Refusal observed(Target target, List<FilePath> names) {
-        Refusal refused = null;
+        Refusal refused = keeper.pullable(target).orElse(null);
+        if (refused != null) {
+            return refused;
+        }
         for (Keeper.Verdict verdict : keeper.examine(target, names)) {
             if (verdict.refusal() == null) {
                 return new Refusal(

@@ -612,6 +612,8 @@ public final class Engine implements RamPipe {
         for (String name : s.strategies()) {
             notAsked(name).ifPresent(why -> reasons.add(name + " is not asked: " + why));
         }
+        Optional<Refusal> pullable = keeper.pullable(Target.directory(path));
+        pullable.ifPresent(r -> reasons.add(r.message()));
         boolean eligible =
                 examine(
                         directory ? Target.directory(path) : Target.directory(path.parent()),
@@ -631,7 +633,9 @@ public final class Engine implements RamPipe {
                                                 + r.refusal().message()));
         return explanation(
                 path,
-                !eligible ? "refused" : rate >= s.pinRate() ? "eligible" : "cold",
+                !eligible || pullable.isPresent()
+                        ? "refused"
+                        : rate >= s.pinRate() ? "eligible" : "cold",
                 rate,
                 reasons);
     }

@@ -17,6 +17,7 @@ import io.rampipe.api.Units;
 import io.rampipe.linux.Freeze;
 import io.rampipe.linux.LinuxException;
 import java.io.IOException;
+import java.nio.file.Path;
 import java.security.SecureRandom;
 import java.time.Duration;
 import java.time.Instant;
@@ -78,6 +79,7 @@ final class Keeper {
     private final FormatterLogger log;
     private final Leftovers leftovers;
     private final SecureRandom random = new SecureRandom();
+    private final PullableDisk disks = new PullableDisk(Path.of("/sys"));
     private final List<LivePin> pins = new CopyOnWriteArrayList<>();
     private final ReentrantLock pinning = new ReentrantLock();
     private final AtomicLong written = new AtomicLong();
@@ -270,7 +272,18 @@ final class Keeper {
      */
     LivePin pin(Target target, List<FilePath> hot, long key, double rate, boolean manual)
             throws IOException {
+        if (!manual) {
+            Optional<Refusal> pullable = pullable(target);
+            if (pullable.isPresent()) {
+                throw new RefusedException(pullable.get().cause(), pullable.get().message());
+            }
+        }
         return pin(target, hot, key, rate, manual, settings.get().strategies());
+    }
+
+    /** Why a target is pinned by command only; empty if it is pinned by itself. */
+    Optional<Refusal> pullable(Target target) {
+        return disks.refusal(target.path(), settings.get().directories());
     }
 
     private LivePin pin(
@@ -1054,8 +1067,18 @@ final class Keeper {
         }
     }
 
-    /** Looks for pins whose mounts others have taken away; called when any mount has changed. */
-    void lookForDetached() {
+    /** Somebody has mounted or unmounted something. */
+    void mountsChanged() {
+        lookForDetached();
+        try {
+            sense.mountsChanged();
+        } catch (IOException e) {
+            log.warn("what is watched cannot be looked at again: %s", message(e));
+        }
+    }
+
+    /** Looks for pins whose mounts others have taken away. */
+    private void lookForDetached() {
         for (LivePin pin : pins) {
             pin.lock.lock();
             try {

@@ -233,6 +233,17 @@ final class Sense {
                 });
     }
 
+    /** A watched directory may be on another file system now, or on the same one mounted anew. */
+    void mountsChanged() throws IOException {
+        call(
+                on -> {
+                    if (on.session != null && on.inForce != null) {
+                        on.watchAgain();
+                    }
+                    return null;
+                });
+    }
+
     void unpinned(LivePin pin) throws IOException {
         call(
                 on -> {
@@ -659,7 +670,7 @@ final class Sense {
                 if (next != null) {
                     EventSource.Session fresh = open(next);
                     session = fresh;
-                    watch(wanted);
+                    watch();
                     for (LivePin pin : pins.get()) {
                         if (pin.state() != LivePin.State.ORPHANED) {
                             watch(fresh, pin);
@@ -667,7 +678,7 @@ final class Sense {
                     }
                 }
             } else if (newDirectories && session != null) {
-                watch(wanted);
+                watch();
             }
         }
 
@@ -690,12 +701,16 @@ final class Sense {
             }
         }
 
-        private void watch(Settings wanted) {
+        private void watchAgain() {
             try {
-                session.watch(wanted.directories());
+                session.watch(inForce.directories());
             } catch (IOException e) {
                 failures.problem("not everything can be watched: " + e.getMessage());
             }
+        }
+
+        private void watch() {
+            watchAgain();
             directories.retain(h -> false);
             files.retain(h -> false);
         }

@@ -94,7 +94,7 @@ final class Syncer {
         while (!stopped) {
             try {
                 if (changed(mounts)) {
-                    keeper.lookForDetached();
+                    keeper.mountsChanged();
                 }
                 if (keeper.thawDue()) {
                     thaw.run();
