@@ -1070,11 +1070,7 @@ final class Keeper {
     /** Somebody has mounted or unmounted something. */
     void mountsChanged() {
         lookForDetached();
-        try {
-            sense.mountsChanged();
-        } catch (IOException e) {
-            log.warn("what is watched cannot be looked at again: %s", message(e));
-        }
+        sense.mountsChanged();
     }
 
     /** Looks for pins whose mounts others have taken away. */

@@ -233,15 +233,21 @@ final class Sense {
                 });
     }
 
-    /** A watched directory may be on another file system now, or on the same one mounted anew. */
-    void mountsChanged() throws IOException {
-        call(
-                on -> {
-                    if (on.session != null && on.inForce != null) {
-                        on.watchAgain();
-                    }
-                    return null;
-                });
+    /**
+     * A watched directory may be on another file system now, or on the same one mounted anew.
+     * Returns at once: an event source that hangs keeps nothing from the disk.
+     */
+    void mountsChanged() {
+        Worker on = worker;
+        on.tasks.add(
+                new FutureTask<>(
+                        () -> {
+                            if (on.session != null && on.inForce != null) {
+                                on.watchAgain();
+                            }
+                            return null;
+                        }));
+        on.wake();
     }
 
     void unpinned(LivePin pin) throws IOException {
