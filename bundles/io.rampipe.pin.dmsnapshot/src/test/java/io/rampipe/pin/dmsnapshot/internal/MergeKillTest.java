@@ -35,7 +35,7 @@ class MergeKillTest {
     private static final int MOST_STEPS = 80;
 
     /** Each step takes a few seconds. */
-    private static final int STRIDE = Boolean.getBoolean("rampipe.test.long") ? 1 : 10;
+    private static final int STRIDE = Boolean.getBoolean("rampipe.test.long") ? 1 : 5;
 
     private static final Duration SOON = Duration.ofSeconds(60);
 
