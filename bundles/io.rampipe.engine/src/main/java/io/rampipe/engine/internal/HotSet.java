@@ -3,8 +3,6 @@ package io.rampipe.engine.internal;
 import io.rampipe.api.FilePath;
 import io.rampipe.api.Target;
 import java.io.IOException;
-import java.io.StringReader;
-import java.io.StringWriter;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
@@ -25,7 +23,6 @@ import java.util.Properties;
  * any instant shows a whole one. Nothing depends on it but what is pinned early.
  */
 final class HotSet {
-    private static final String VERSION = "1";
     private static final int MOST_BYTES = 4 << 20;
 
     private final Path file;
@@ -59,19 +56,7 @@ final class HotSet {
     }
 
     static List<Entry> parse(String text) {
-        Properties p = new Properties();
-        try {
-            p.load(new StringReader(text));
-        } catch (IOException e) {
-            throw new IllegalArgumentException("cannot be read", e);
-        }
-        if (!VERSION.equals(p.getProperty("version"))) {
-            throw new IllegalArgumentException(
-                    "has version " + p.getProperty("version") + ", not " + VERSION);
-        }
-        if (!PinFiles.checksum(p).equals(p.getProperty("checksum"))) {
-            throw new IllegalArgumentException("has a wrong checksum");
-        }
+        Properties p = PinFiles.properties(text);
         List<Entry> entries = new ArrayList<>();
         for (int i = 0; p.containsKey(i + ".path"); i++) {
             String of = i + ".";
@@ -100,7 +85,6 @@ final class HotSet {
 
     static String text(Collection<Entry> entries) {
         Properties p = new Properties();
-        p.setProperty("version", VERSION);
         int i = 0;
         for (Entry e : entries) {
             String of = i++ + ".";
@@ -112,15 +96,7 @@ final class HotSet {
             p.setProperty(of + "used", Long.toString(e.used().getEpochSecond()));
             p.setProperty(of + "unused", Integer.toString(e.unused()));
         }
-        p.setProperty("checksum", PinFiles.checksum(p));
-        StringWriter text = new StringWriter();
-        try {
-            p.store(text, null);
-        } catch (IOException e) {
-            throw new IllegalStateException(e);
-        }
-        // Without store()'s first line, which is the time of day.
-        return text.toString().substring(text.toString().indexOf('\n') + 1);
+        return PinFiles.text(p);
     }
 
     void save(Collection<Entry> entries) throws IOException {

@@ -46,7 +46,6 @@ final class PinFiles implements PinJournal {
     @Override
     public void write(Pin pin) throws IOException {
         Properties p = new Properties();
-        p.setProperty("version", VERSION);
         p.setProperty("id", pin.id());
         p.setProperty("target", pin.target().path().raw());
         p.setProperty("kind", pin.target().kind().name());
@@ -56,12 +55,7 @@ final class PinFiles implements PinJournal {
         p.setProperty("step", pin.step().name());
         p.setProperty("since", pin.since().toString());
         pin.attributes().forEach((k, v) -> p.setProperty("attribute." + k, v));
-        p.setProperty("checksum", checksum(p));
-        StringWriter text = new StringWriter();
-        p.store(text, null);
-        // Without store()'s first line, which is the time of day.
-        String body = text.toString();
-        byte[] bytes = body.substring(body.indexOf('\n') + 1).getBytes(StandardCharsets.ISO_8859_1);
+        byte[] bytes = text(p).getBytes(StandardCharsets.ISO_8859_1);
         Path file = directory.resolve(pin.id() + SUFFIX);
         Path fresh = directory.resolve(pin.id() + FRESH);
         Files.createDirectories(directory);
@@ -154,19 +148,7 @@ final class PinFiles implements PinJournal {
      *     whatever the text
      */
     static Pin parse(String text) {
-        Properties p = new Properties();
-        try {
-            p.load(new StringReader(text));
-        } catch (IOException e) {
-            throw new UncheckedIOException(e);
-        }
-        if (!VERSION.equals(p.getProperty("version"))) {
-            throw new IllegalArgumentException(
-                    "has version " + p.getProperty("version") + ", not " + VERSION);
-        }
-        if (!checksum(p).equals(p.getProperty("checksum"))) {
-            throw new IllegalArgumentException("has a wrong checksum");
-        }
+        Properties p = properties(text);
         Map<String, String> attributes = new TreeMap<>();
         for (String key : p.stringPropertyNames()) {
             if (key.startsWith("attribute.")) {
@@ -200,6 +182,43 @@ final class PinFiles implements PinJournal {
             throw new IllegalArgumentException("has no " + key);
         }
         return value;
+    }
+
+    /** Properties as a text that {@link #properties} checks; adds version and checksum to them. */
+    static String text(Properties p) {
+        p.setProperty("version", VERSION);
+        p.setProperty("checksum", checksum(p));
+        StringWriter text = new StringWriter();
+        try {
+            p.store(text, null);
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        // Without store()'s first line, which is the time of day.
+        String body = text.toString();
+        return body.substring(body.indexOf('\n') + 1);
+    }
+
+    /**
+     * What {@link #text} was made of.
+     *
+     * @throws IllegalArgumentException if the text is not whole, or of another version
+     */
+    static Properties properties(String text) {
+        Properties p = new Properties();
+        try {
+            p.load(new StringReader(text));
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+        if (!VERSION.equals(p.getProperty("version"))) {
+            throw new IllegalArgumentException(
+                    "has version " + p.getProperty("version") + ", not " + VERSION);
+        }
+        if (!checksum(p).equals(p.getProperty("checksum"))) {
+            throw new IllegalArgumentException("has a wrong checksum");
+        }
+        return p;
     }
 
     static String checksum(Properties p) {
