@@ -116,6 +116,14 @@ build() {
     mv target/building target/built
 }
 
+# Makes target/rampiped.jsa, with which daemons start faster: in guests that takes half a
+# minute without. Named rampiped.jsa in the daemon's state directory it is used.
+class_data() {
+    [[ ! target/rampiped.jsa -nt target/built ]] || return 0
+    distribution/target/rampipe/bin/rampiped --make-cds "$PWD/target/rampiped.jsa" >target/class-data.log 2>&1 ||
+        note "daemons start slowly, without class data: $(tail -n 1 target/class-data.log)"
+}
+
 # Sets the array demo: the command of the load generator. Its native library goes where
 # files can be executed.
 find_demo() {

@@ -1,5 +1,4 @@
-# What itests/powercut and itests/droppedcache do in the guest. Sourced by bash, from the
-# root of the checkout.
+# What programs in itests/ do in the guest. Sourced by bash, from the root of the checkout.
 
 daemon= # its process id
 load=() # those of the load
@@ -15,7 +14,8 @@ client() {
 
 # Starts the daemon for /mnt/lab, checkpointing every $1 s, and waits until it has recovered.
 start_daemon() {
-    mkdir -p /run/conf
+    mkdir -p /run/conf /run/state
+    ln -s "$PWD/target/rampiped.jsa" /run/state/
     printf 'watch.directories = /mnt/lab\ncheckpoint.interval = %ds\npool.size = 64M\ncheckpoint.freeze = 2s\n' "$1" >/run/conf/rampipe.cfg
     distribution/target/rampipe/bin/rampiped --conf /run/conf --runtime /run/rampipe --state /run/state \
         > >(while IFS= read -r line; do echo "$line" >>"$LAB_OUT/daemon.log"; done) 2>&1 &
@@ -26,6 +26,21 @@ start_daemon() {
         [[ -d /proc/$daemon ]] || return 1
         sleep 0.1
     done
+}
+
+# What the daemon does for the first time takes longer, the more so here. Tells how long it
+# takes here: the bound of what may be lost has room for it.
+rehearse() {
+    local from to
+    mkdir -p /mnt/lab/rehearsal
+    client pin /mnt/lab/rehearsal >>"$LAB_OUT/client.log" 2>&1 || return
+    perl -e 'for (1 .. 100) { open my $f, ">", "/mnt/lab/rehearsal/$_" or die; print $f "x" x 20_000 }' || return
+    read -r from _ </proc/uptime
+    client sync /mnt/lab/rehearsal >>"$LAB_OUT/client.log" 2>&1 || return
+    read -r to _ </proc/uptime
+    client unpin /mnt/lab/rehearsal >>"$LAB_OUT/client.log" 2>&1 || return
+    rm -r /mnt/lab/rehearsal
+    say "rehearsed $(awk "BEGIN {print $to - $from}")"
 }
 
 pin_all() {

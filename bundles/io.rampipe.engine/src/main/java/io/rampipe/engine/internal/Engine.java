@@ -737,7 +737,10 @@ public final class Engine implements RamPipe {
 
     @Override
     public SyncBack.Result unpin(FilePath path) throws IOException {
-        return keeper.unpin(find(path), "by command");
+        LivePin pin = find(path);
+        SyncBack.Result result = keeper.unpin(pin, "by command");
+        warm.forget(pin.record().target());
+        return result;
     }
 
     @Override

@@ -30,11 +30,10 @@ final class HotSet {
     /**
      * @param target of a pin
      * @param names of files in it that were hot, if it is a directory
-     * @param rate when it was last seen hot, accesses a second
      * @param used when that was
      * @param unused times that it was pinned early since, and not used
      */
-    record Entry(Target target, List<FilePath> names, double rate, Instant used, int unused) {}
+    record Entry(Target target, List<FilePath> names, Instant used, int unused) {}
 
     HotSet(Path file) {
         this.file = file;
@@ -72,7 +71,6 @@ final class HotSet {
                                 new Target(
                                         path, Target.Kind.valueOf(p.getProperty(of + "kind", ""))),
                                 names,
-                                Double.parseDouble(p.getProperty(of + "rate", "")),
                                 Instant.ofEpochSecond(
                                         Long.parseLong(p.getProperty(of + "used", ""))),
                                 Integer.parseInt(p.getProperty(of + "unused", ""))));
@@ -92,7 +90,6 @@ final class HotSet {
             p.setProperty(of + "kind", e.target().kind().name());
             p.setProperty(
                     of + "names", String.join("/", e.names().stream().map(FilePath::raw).toList()));
-            p.setProperty(of + "rate", Double.toString(e.rate()));
             p.setProperty(of + "used", Long.toString(e.used().getEpochSecond()));
             p.setProperty(of + "unused", Integer.toString(e.unused()));
         }

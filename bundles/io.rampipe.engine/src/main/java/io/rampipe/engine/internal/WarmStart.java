@@ -194,6 +194,12 @@ final class WarmStart {
                 .toList();
     }
 
+    /** A user has unpinned it, and does not want it pinned at the next start. */
+    synchronized void forget(Target target) {
+        known.remove(target);
+        early.values().remove(target);
+    }
+
     private synchronized void notUsed(Target target) {
         HotSet.Entry e = known.get(target);
         if (e == null) {
@@ -202,9 +208,7 @@ final class WarmStart {
         if (e.unused() + 1 >= CHANCES) {
             known.remove(target);
         } else {
-            known.put(
-                    target,
-                    new HotSet.Entry(target, e.names(), e.rate(), e.used(), e.unused() + 1));
+            known.put(target, new HotSet.Entry(target, e.names(), e.used(), e.unused() + 1));
         }
     }
 
@@ -239,7 +243,6 @@ final class WarmStart {
                     new HotSet.Entry(
                             target,
                             names(target, files.getOrDefault(pin.key(), List.of())),
-                            pin.rate(),
                             Instant.now(),
                             0));
             pin.grace = 0;
@@ -252,8 +255,7 @@ final class WarmStart {
                 List<Hot> within =
                         h.isDirectory() ? files.getOrDefault(h.key, List.of()) : List.<Hot>of();
                 known.put(
-                        target,
-                        new HotSet.Entry(target, names(target, within), h.rate, Instant.now(), 0));
+                        target, new HotSet.Entry(target, names(target, within), Instant.now(), 0));
             }
         }
         noteUnused();

@@ -24,13 +24,11 @@ class HotSetTest {
                             List.of(
                                     FilePath.ofBytes(new byte[] {'a', '\n', (byte) 0x80}),
                                     FilePath.of("b c")),
-                            12.5,
                             Instant.ofEpochSecond(1_700_000_000),
                             2),
                     new HotSet.Entry(
                             Target.file(FilePath.of("/var/lib/db")),
                             List.of(),
-                            0.25,
                             Instant.ofEpochSecond(1_700_000_001),
                             0));
 
