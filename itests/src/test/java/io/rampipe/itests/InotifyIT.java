@@ -123,8 +123,9 @@ class InotifyIT {
 
     @Test
     void inAUserNamespaceWithFewWatchesItShowsWhatIsHotAndWhatIsNotWatched() throws Exception {
+        // One level below the hot one: those above are watched first.
         for (int i = 0; i < 40; i++) {
-            Files.createDirectories(disk.root().resolve("many/" + i));
+            Files.createDirectories(disk.root().resolve("home/many/" + i));
         }
         Path hot = profile.resolve("hot.txt");
         // A limit of the namespace's own: the machine's is left alone.
