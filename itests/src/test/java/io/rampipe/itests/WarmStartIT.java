@@ -142,6 +142,19 @@ class WarmStartIT {
     }
 
     @Test
+    void whatAUserHasUnpinnedIsForgotten() throws Exception {
+        daemon.start();
+        makeHot();
+        // It is hot, and would be pinned again.
+        daemon.set("pin.rate", "1000").configure();
+        daemon.command("reload").ok();
+        daemon.command("unpin", hot.toString()).ok();
+        assertEquals(0, daemon.stop(), daemon::logText);
+        daemon.set("pin.rate", "1").start();
+        assertFalse(mounted(), daemon::logText);
+    }
+
+    @Test
     void switchedOffItForgets() throws Exception {
         daemon.start();
         makeHot();
