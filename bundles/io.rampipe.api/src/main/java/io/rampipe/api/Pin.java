@@ -170,6 +170,12 @@ public record Pin(
      */
     public static final String SETTLED = "settled";
 
+    /**
+     * Present if a user has asked for the pin, so that it stays although it is cold. Filled in by
+     * the engine.
+     */
+    public static final String BY_HAND = "by.hand";
+
     /** How far a pin has come; written before the step is taken. */
     public enum Step {
         /** Room and directories are being made; nothing covers the target yet. */

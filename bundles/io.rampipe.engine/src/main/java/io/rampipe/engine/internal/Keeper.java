@@ -399,9 +399,10 @@ final class Keeper {
                     new PinRequest(id, target, hot, directory, settings.get().budget() - used());
             record =
                     named(
-                            strategy.pin(request, r -> journal.write(named(r, name, true))),
+                            strategy.pin(request, r -> journal.write(named(r, name, true, manual))),
                             name,
-                            true);
+                            true,
+                            manual);
         } catch (GuardedStrategy.UnfinishedPinException e) {
             keepUnfinished(e.pin(), name, key, rate, e.getMessage());
             throw new RefusedException(
@@ -416,7 +417,7 @@ final class Keeper {
             throw new RefusedException(
                     Refusal.Cause.ERROR, "cannot pin " + target + ": " + e.getMessage(), e);
         }
-        LivePin pin = new LivePin(record, key, manual, rate, LivePin.State.PINNED);
+        LivePin pin = new LivePin(record, key, rate, LivePin.State.PINNED);
         pin.nextCheckpoint = System.nanoTime() + interval(pin);
         pins.add(pin);
         watch(pin);
@@ -437,7 +438,7 @@ final class Keeper {
             throws RefusedException {
         LivePin pin =
                 new LivePin(
-                        named(record, strategy, false), key, false, rate, LivePin.State.ORPHANED);
+                        named(record, strategy, false, false), key, rate, LivePin.State.ORPHANED);
         pin.state(LivePin.State.ORPHANED, why);
         pin.nextUnpin = System.nanoTime() + FIRST_PAUSE;
         pins.add(pin);
@@ -449,7 +450,8 @@ final class Keeper {
      *
      * @param must whether there has to be a syncback that understands it
      */
-    private Pin named(Pin pin, String strategy, boolean must) throws RefusedException {
+    private Pin named(Pin pin, String strategy, boolean must, boolean byHand)
+            throws RefusedException {
         Optional<String> sync = syncFor(pin.format());
         if (must && sync.isEmpty()) {
             throw new RefusedException(
@@ -461,15 +463,17 @@ final class Keeper {
                             + pin.format()
                             + ")");
         }
-        return new Pin(
-                pin.id(),
-                pin.target(),
-                strategy,
-                sync.orElse(pin.sync()),
-                pin.format(),
-                pin.step(),
-                pin.since(),
-                pin.attributes());
+        Pin named =
+                new Pin(
+                        pin.id(),
+                        pin.target(),
+                        strategy,
+                        sync.orElse(pin.sync()),
+                        pin.format(),
+                        pin.step(),
+                        pin.since(),
+                        pin.attributes());
+        return byHand ? named.with(Pin.BY_HAND, "") : named;
     }
 
     /** The preferred syncback for pins of that format. */
@@ -1252,14 +1256,16 @@ final class Keeper {
     void adoptStrays(PinStrategy strategy, String name) {
         pinning.lock();
         try {
-            leftovers.strays(strategy, name, p -> named(p, name, false)).forEach(this::orphan);
+            leftovers
+                    .strays(strategy, name, p -> named(p, name, false, false))
+                    .forEach(this::orphan);
         } finally {
             pinning.unlock();
         }
     }
 
     private void orphan(Pin record) {
-        LivePin pin = new LivePin(record, random.nextLong() | 1, false, 0, LivePin.State.ORPHANED);
+        LivePin pin = new LivePin(record, random.nextLong() | 1, 0, LivePin.State.ORPHANED);
         pin.state(LivePin.State.ORPHANED, LEFT);
         pins.add(pin);
     }

@@ -29,7 +29,6 @@ final class LivePin {
     final ReentrantLock lock = new ReentrantLock();
 
     private final long key;
-    private final boolean manual;
     private final RecentWriters writers = new RecentWriters();
     private volatile Pin record;
     private volatile State state;
@@ -66,10 +65,9 @@ final class LivePin {
     /**
      * @param key under which its accesses are counted
      */
-    LivePin(Pin record, long key, boolean manual, double rate, State state) {
+    LivePin(Pin record, long key, double rate, State state) {
         this.record = record;
         this.key = key;
-        this.manual = manual;
         this.rate = rate;
         this.state = state;
     }
@@ -79,7 +77,7 @@ final class LivePin {
     }
 
     boolean manual() {
-        return manual;
+        return record.attributes().containsKey(Pin.BY_HAND);
     }
 
     RecentWriters writers() {

@@ -1,6 +1,7 @@
 package io.rampipe.engine.internal;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -364,6 +365,17 @@ class KeeperTest {
         LivePin pin = keeper.pins().get(0);
         assertEquals(LivePin.State.PINNED, pin.state());
         assertTrue(pin.record().attributes().containsKey(Pin.BYPASSED));
+    }
+
+    @Test
+    void theNextDaemonKnowsWhatAUserHasPinned() throws Exception {
+        keeper.pin(TARGET, List.of(), 7, 3, true);
+        takeOver();
+        assertTrue(keeper.pins().get(0).manual());
+        keeper.unpin(keeper.pins().get(0), "test");
+        pin();
+        takeOver();
+        assertFalse(keeper.pins().get(0).manual());
     }
 
     @Test

@@ -53,7 +53,6 @@ class SenseTest {
                             Instant.EPOCH,
                             Map.of()),
                     PIN,
-                    false,
                     7,
                     LivePin.State.PINNED);
     private volatile List<Hot> hot = List.of();
