@@ -160,7 +160,7 @@ final class WarmStart {
         }
     }
 
-    /** What is still there, and may be pinned. */
+    /** What is still there, and may be pinned, and has not been taken over. */
     private List<HotSet.Entry> inDiskOrder() {
         record Placed(HotSet.Entry entry, long device, long inode) {}
         List<Placed> placed = new ArrayList<>();
@@ -170,7 +170,8 @@ final class WarmStart {
         }
         for (HotSet.Entry e : all) {
             Target target = e.target();
-            if (!settings.get().unwatched(target.path()).isEmpty()) {
+            if (!settings.get().unwatched(target.path()).isEmpty()
+                    || keeper.covering(target.path()).isPresent()) {
                 continue;
             }
             try (Fd fd = At.open(target.path(), At.O_PATH | At.O_NOFOLLOW)) {
