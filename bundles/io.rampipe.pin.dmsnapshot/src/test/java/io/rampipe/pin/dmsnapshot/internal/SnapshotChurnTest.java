@@ -23,7 +23,7 @@ import org.junit.jupiter.params.provider.ValueSource;
  */
 @InLab(seconds = 900, memory = 2048, disk = 1024)
 class SnapshotChurnTest {
-    private static final int STEPS = Integer.getInteger("rampipe.churn.steps", 80);
+    private static final int STEPS = Integer.getInteger("rampipe.churn.steps", 50);
     private static final long SEED = Long.getLong("rampipe.churn.seed", 1);
     private static final int GROWTH = 4 << 20;
     private static final int LARGE = 10_000_000;

@@ -38,7 +38,7 @@ class SnapshotRescueTest {
     private static final int SECONDS = 60;
 
     /** Each step takes a few seconds. */
-    private static final int STRIDE = Boolean.getBoolean("rampipe.test.long") ? 1 : 15;
+    private static final int STRIDE = Boolean.getBoolean("rampipe.test.long") ? 1 : 25;
 
     private static final Path RESCUE =
             Path.of("../../distribution/src/bin/rampipe-rescue").toAbsolutePath().normalize();
