@@ -398,10 +398,9 @@ final class Keeper {
             PinRequest request =
                     new PinRequest(id, target, hot, directory, settings.get().budget() - used());
             record =
-                    named(
-                            strategy.pin(request, r -> journal.write(named(r, name, true, manual))),
+                    asked(
+                            strategy.pin(request, r -> journal.write(asked(r, name, manual))),
                             name,
-                            true,
                             manual);
         } catch (GuardedStrategy.UnfinishedPinException e) {
             keepUnfinished(e.pin(), name, key, rate, e.getMessage());
@@ -437,8 +436,7 @@ final class Keeper {
     private void keepUnfinished(Pin record, String strategy, long key, double rate, String why)
             throws RefusedException {
         LivePin pin =
-                new LivePin(
-                        named(record, strategy, false, false), key, rate, LivePin.State.ORPHANED);
+                new LivePin(named(record, strategy, false), key, rate, LivePin.State.ORPHANED);
         pin.state(LivePin.State.ORPHANED, why);
         pin.nextUnpin = System.nanoTime() + FIRST_PAUSE;
         pins.add(pin);
@@ -450,8 +448,7 @@ final class Keeper {
      *
      * @param must whether there has to be a syncback that understands it
      */
-    private Pin named(Pin pin, String strategy, boolean must, boolean byHand)
-            throws RefusedException {
+    private Pin named(Pin pin, String strategy, boolean must) throws RefusedException {
         Optional<String> sync = syncFor(pin.format());
         if (must && sync.isEmpty()) {
             throw new RefusedException(
@@ -463,17 +460,21 @@ final class Keeper {
                             + pin.format()
                             + ")");
         }
-        Pin named =
-                new Pin(
-                        pin.id(),
-                        pin.target(),
-                        strategy,
-                        sync.orElse(pin.sync()),
-                        pin.format(),
-                        pin.step(),
-                        pin.since(),
-                        pin.attributes());
-        return byHand ? named.with(Pin.BY_HAND, "") : named;
+        return new Pin(
+                pin.id(),
+                pin.target(),
+                strategy,
+                sync.orElse(pin.sync()),
+                pin.format(),
+                pin.step(),
+                pin.since(),
+                pin.attributes());
+    }
+
+    /** The record of a new pin, with who asked for it. */
+    private Pin asked(Pin pin, String strategy, boolean manual) throws RefusedException {
+        Pin named = named(pin, strategy, true);
+        return manual ? named.with(Pin.BY_HAND, "") : named;
     }
 
     /** The preferred syncback for pins of that format. */
@@ -1256,9 +1257,7 @@ final class Keeper {
     void adoptStrays(PinStrategy strategy, String name) {
         pinning.lock();
         try {
-            leftovers
-                    .strays(strategy, name, p -> named(p, name, false, false))
-                    .forEach(this::orphan);
+            leftovers.strays(strategy, name, p -> named(p, name, false)).forEach(this::orphan);
         } finally {
             pinning.unlock();
         }
