@@ -36,6 +36,7 @@ final class Syncer {
     private volatile boolean stopped;
     private volatile boolean roomWanted;
     private boolean memoryWarned;
+    private final Thrift thrift = new Thrift(System.nanoTime());
 
     /**
      * @param thaw called when a freeze has lasted as long as it may
@@ -116,8 +117,10 @@ final class Syncer {
                 // The call that wakes this thread may have woken it while it waited for a lock.
                 return;
             }
+            long now = System.nanoTime();
+            thrift.round(now);
             if (keeper.pins().isEmpty() && !keeper.frozen()) {
-                LockSupport.park(this);
+                LockSupport.parkNanos(this, thrift.untilNext(now));
             } else {
                 LockSupport.parkNanos(this, untilNext());
             }

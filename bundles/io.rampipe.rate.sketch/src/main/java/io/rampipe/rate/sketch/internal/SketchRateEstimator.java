@@ -39,7 +39,12 @@ public final class SketchRateEstimator implements RateEstimator {
         String sketch_memory() default "2M";
     }
 
-    private final Sketch sketch;
+    private final long bytes;
+
+    /**
+     * Null until something is counted: as long as another estimator is used this takes no memory.
+     */
+    private Sketch sketch;
 
     /** Set by configuration, taken over by the thread that counts. */
     private volatile double halfLife;
@@ -49,13 +54,7 @@ public final class SketchRateEstimator implements RateEstimator {
     @Activate
     public SketchRateEstimator(Config config) {
         halfLife = seconds(config);
-        halfLifeInForce = halfLife;
-        sketch =
-                new Sketch(
-                        Units.bytes(config.sketch_memory()),
-                        halfLife,
-                        System.nanoTime(),
-                        new SplittableRandom());
+        bytes = Units.bytes(config.sketch_memory());
     }
 
     /** A new half-life takes effect at once; another size of memory at the next start. */
@@ -70,37 +69,48 @@ public final class SketchRateEstimator implements RateEstimator {
 
     @Override
     public double add(long key, double weight, long now) {
-        double h = halfLife;
-        if (h != halfLifeInForce) {
-            halfLifeInForce = h;
-            sketch.halfLife(h, now);
-        }
-        return sketch.add(key, weight, now);
+        return counting(now).add(key, weight, now);
     }
 
     @Override
     public double rate(long key, long now) {
-        return sketch.rate(key, now);
+        return sketch == null ? 0 : sketch.rate(key, now);
     }
 
     @Override
     public void seed(long key, double rate, long now) {
-        sketch.seed(key, rate, now);
+        counting(now).seed(key, rate, now);
+    }
+
+    private Sketch counting(long now) {
+        double h = halfLife;
+        if (sketch == null) {
+            halfLifeInForce = h;
+            sketch = new Sketch(bytes, h, now, new SplittableRandom());
+        } else if (h != halfLifeInForce) {
+            halfLifeInForce = h;
+            sketch.halfLife(h, now);
+        }
+        return sketch;
     }
 
     @Override
     public void forget(long key) {
-        sketch.forget(key);
+        if (sketch != null) {
+            sketch.forget(key);
+        }
     }
 
     /** The keys on the list of heavy hitters; the sketch itself holds no keys. */
     @Override
     public int size() {
-        return sketch.listed();
+        Sketch now = sketch;
+        return now == null ? 0 : now.listed();
     }
 
     @Override
     public long memory() {
-        return sketch.memory();
+        Sketch now = sketch;
+        return now == null ? 0 : now.memory();
     }
 }
