@@ -71,7 +71,9 @@ public final class LoopDevice implements AutoCloseable {
             for (int i = 1; ; i++) {
                 int number = LibC.ioctl(control.number(), LOOP_CTL_GET_FREE, null);
                 if (number < 0) {
-                    throw LinuxException.last("find a free loop device for", file);
+                    throw LinuxException.last(
+                            "find a free loop device (losetup --list tells what has them) for",
+                            file);
                 }
                 try {
                     return attach(number, file, sizeLimit, readOnly, label, nodes);

@@ -1,25 +1,35 @@
 package io.rampipe.engine.internal;
 
 import io.rampipe.linux.NativeHeap;
+import java.util.function.LongSupplier;
 
 /**
  * Gives back the memory that the daemon itself has needed and does not need any more: a start, or
- * the pin of a large directory, take more than half as much again as is in use afterwards, and an
- * idle JVM collects nothing. One thread.
+ * the pin of a large directory, take much more than is in use afterwards, and an idle JVM collects
+ * nothing. One thread.
  */
 final class Thrift {
     private static final long SECOND = 1_000_000_000L;
 
     /** The start has come to its end by then. */
-    private static final long FIRST = 5 * SECOND;
+    static final long FIRST = 5 * SECOND;
 
-    /** A full collection takes some 30 ms: seldom enough to be nothing. */
-    private static final long PAUSE = 600 * SECOND;
+    /** Two full collections take some 50 ms: seldom enough to be nothing. */
+    static final long PAUSE = 600 * SECOND;
 
+    private final LongSupplier resident;
+    private final Runnable collection;
     private long next;
     private long held;
 
     Thrift(long now) {
+        this(now, Memory::resident, Thrift::collect);
+    }
+
+    /** For tests. */
+    Thrift(long now, LongSupplier resident, Runnable collection) {
+        this.resident = resident;
+        this.collection = collection;
         next = now + FIRST;
     }
 
@@ -28,20 +38,22 @@ final class Thrift {
         return Math.max(1, next - now);
     }
 
-    /** Call it whenever nothing urgent is to be done; it looks at times that it chooses itself. */
+    /** To be called whenever nothing urgent is to be done; it chooses the time itself. */
     void round(long now) {
         if (now - next < 0) {
             return;
         }
         next = now + PAUSE;
-        long resident = Memory.resident();
-        if (resident <= held + held / 8) {
-            return;
+        if (resident.getAsLong() > held + held / 8) {
+            collection.run();
+            held = resident.getAsLong();
         }
-        // What the first finds dead is what loads classes; with the second they go too.
+    }
+
+    private static void collect() {
+        // Class loaders that the first one finds dead have their memory freed by the second.
         System.gc();
         System.gc();
         NativeHeap.trim();
-        held = Memory.resident();
     }
 }

@@ -24,12 +24,17 @@ import org.junit.jupiter.params.provider.ValueSource;
 @InLab(seconds = 900, memory = 2048, disk = 1024)
 class SnapshotChurnTest {
     private static final int STEPS = Integer.getInteger("rampipe.churn.steps", 50);
+
+    /** So many operations at most before the next is, perhaps, a pin, a checkpoint, an unpin. */
+    private static final int BURST = Integer.getInteger("rampipe.churn.burst", 1);
+
     private static final long SEED = Long.getLong("rampipe.churn.seed", 1);
     private static final int GROWTH = 4 << 20;
     private static final int LARGE = 10_000_000;
     private static final int LAST = 12;
 
     private Bench bench;
+    private int done;
 
     @BeforeEach
     void open() throws Exception {
@@ -68,10 +73,7 @@ class SnapshotChurnTest {
         Pin pin = null;
         int steps = size > LARGE ? Math.max(Math.min(STEPS, 50), STEPS / 20) : STEPS;
         try {
-            for (int i = 0; i < steps; i++) {
-                if (last.size() > LAST) {
-                    last.remove(0);
-                }
+            for (done = 0; done < steps; done++) {
                 pin = turn(file, model, random, pin, last);
             }
             if (pin != null) {
@@ -79,7 +81,7 @@ class SnapshotChurnTest {
                 pin = null;
             }
             model.check();
-            System.out.println("size " + size + ": " + steps + " operations");
+            System.out.println("size " + size + ": " + done + " operations");
         } catch (IOException | AssertionError e) {
             throw new AssertionError("seed " + seed + ", after " + last + ": " + e, e);
         } finally {
@@ -115,7 +117,13 @@ class SnapshotChurnTest {
             model.check();
             return null;
         } else {
-            last.add(model.step());
+            for (int more = random.nextInt(BURST); more >= 0; more--) {
+                if (last.size() > LAST) {
+                    last.remove(0);
+                }
+                last.add(model.step());
+                done += more > 0 ? 1 : 0;
+            }
             if (what == 29) {
                 model.check();
             }

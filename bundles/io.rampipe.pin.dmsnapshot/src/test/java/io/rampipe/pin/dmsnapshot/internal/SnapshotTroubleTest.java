@@ -17,6 +17,8 @@ import io.rampipe.api.SyncBack.Result;
 import io.rampipe.linux.At;
 import io.rampipe.linux.Fd;
 import io.rampipe.linux.Io;
+import io.rampipe.linux.LinuxException;
+import io.rampipe.linux.LoopDevice;
 import io.rampipe.testkit.Command;
 import io.rampipe.testkit.lab.InLab;
 import java.io.IOException;
@@ -26,6 +28,7 @@ import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
@@ -34,6 +37,7 @@ import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.condition.EnabledIfSystemProperty;
 
 /** What goes wrong leaves the data of before or after, and says what it was. */
 @InLab(memory = 1536, disk = 1024)
@@ -188,6 +192,56 @@ class SnapshotTroubleTest {
             Command.run("umount", "/dev/loop-control");
         }
         stillOnDisk();
+    }
+
+    /** With 256 minors each there are 4096 of them, with one as usual a million. */
+    @Test
+    @EnabledIfSystemProperty(
+            named = "rampipe.test.long",
+            matches = "true",
+            disabledReason = "takes 4096 loop devices, minutes: -Drampipe.test.long=true")
+    void withAllLoopDevicesInUseItIsRefused() throws Exception {
+        loadLoop("max_part=255");
+        // One is the bench's disk.
+        List<LoopDevice> taken = new ArrayList<>();
+        try (Fd other = At.open(FilePath.of("/bin/sh"), At.O_RDONLY);
+                Fd nodes =
+                        At.open(FilePath.of(bench.pool.toString()), At.O_PATH | At.O_DIRECTORY)) {
+            LinuxException none =
+                    assertThrows(
+                            LinuxException.class,
+                            () -> {
+                                while (true) {
+                                    taken.add(LoopDevice.attach(other, 0, true, "taken", nodes));
+                                }
+                            });
+            assertEquals(4095, taken.size(), none.getMessage());
+            RefusedException e = assertThrows(RefusedException.class, () -> bench.pin(file));
+            assertTrue(e.getMessage().contains("find a free loop device"), e.getMessage());
+            stillOnDisk();
+            taken.subList(0, 8).forEach(LoopDevice::close);
+            bench.unpin(bench.pin(file));
+            stillOnDisk();
+        } finally {
+            taken.forEach(LoopDevice::close);
+            loadLoop("max_part=0");
+        }
+    }
+
+    private void loadLoop(String option) throws Exception {
+        close();
+        String modules = "";
+        for (String word : Files.readString(Path.of("/proc/cmdline")).trim().split(" ")) {
+            modules = word.startsWith("lab.modules=") ? word.substring(12) : modules;
+        }
+        // What was attached is let go a moment after it was closed.
+        long end = System.nanoTime() + 60_000_000_000L;
+        while (Command.run("sh", "-c", "rmmod loop 2>&1 || :").contains("in use")) {
+            assertTrue(System.nanoTime() < end, "loop stays in use");
+            Thread.onSpinWait();
+        }
+        Command.run("insmod", modules + "/drivers/block/loop.ko", option);
+        make();
     }
 
     @Test
