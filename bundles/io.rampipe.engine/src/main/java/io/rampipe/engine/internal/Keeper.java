@@ -939,19 +939,20 @@ final class Keeper {
             replace(pin, sync);
             checkLeft(pin, strategy);
         }
+        SyncBack.Result written = new SyncBack.Result(true, 0, 0, 0);
         for (int tries = QUIET_TRIES; ; tries--) {
             Settled before = settle(pin, strategy, sync);
-            SyncBack.Result rest;
+            written = written.plus(before.written());
             try (SyncBack.Last last = sync.begin(pin.record())) {
                 Optional<String> now = mounted ? sync.version(pin.record()) : Optional.empty();
                 if (tries > 1 && now.isPresent() && !now.equals(before.version())) {
                     continue;
                 }
-                rest = unpin(pin, mounted, strategy, sync, last, before, atRest);
+                written = written.plus(unpin(pin, mounted, strategy, sync, last, before, atRest));
                 step(pin, pin.record().at(Pin.Step.DISCARDING));
             }
             discard(pin, strategy, sync);
-            return before.written().plus(rest);
+            return written;
         }
     }
 

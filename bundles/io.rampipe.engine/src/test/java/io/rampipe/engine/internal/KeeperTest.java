@@ -320,7 +320,7 @@ class KeeperTest {
                     version = Optional.of("2");
                     atBegin = () -> {};
                 };
-        keeper.unpin(pin, "test");
+        SyncBack.Result result = keeper.unpin(pin, "test");
         assertEquals(
                 List.of(
                         "pin",
@@ -334,6 +334,7 @@ class KeeperTest {
                         "close",
                         "discard DISCARDING"),
                 calls);
+        assertEquals(20, result.bytes(), "of both checkpoints");
     }
 
     @Test
