@@ -219,6 +219,7 @@ class SnapshotKillTest {
                     new ProcessBuilder(
                                     "strace",
                                     "-f",
+                                    "--seccomp-bpf",
                                     "-o",
                                     "/dev/null",
                                     "-e",
@@ -237,7 +238,11 @@ class SnapshotKillTest {
                                     "1000")
                             .inheritIO()
                             .start();
-            assertTrue(p.waitFor(SECONDS, TimeUnit.SECONDS), "hangs at call " + call);
+            if (!p.waitFor(5 * SECONDS, TimeUnit.SECONDS)) {
+                p.descendants().forEach(ProcessHandle::destroyForcibly);
+                p.destroyForcibly().waitFor();
+                throw new AssertionError("hangs at call " + call);
+            }
             if (p.exitValue() == Victim.DONE) {
                 goOn();
                 done++;
