@@ -73,7 +73,7 @@ class SnapshotChurnTest {
         Pin pin = null;
         int steps = size > LARGE ? Math.max(Math.min(STEPS, 50), STEPS / 20) : STEPS;
         try {
-            for (done = 0; done < steps; done++) {
+            while (done < steps) {
                 pin = turn(file, model, random, pin, last);
             }
             if (pin != null) {
@@ -93,17 +93,25 @@ class SnapshotChurnTest {
         }
     }
 
+    private void did(String what, List<String> last) {
+        done++;
+        last.add(what);
+        if (last.size() > LAST) {
+            last.remove(0);
+        }
+    }
+
     private Pin turn(Path file, Model model, Random random, Pin pin, List<String> last)
             throws IOException {
         int what = random.nextInt(30);
         if (pin == null && what < 12) {
-            last.add("pin");
+            did("pin", last);
             Pin made = bench.pin(file);
             model.check();
             return made;
         }
         if (pin != null && what < 3) {
-            last.add("checkpoint");
+            did("checkpoint", last);
             if (random.nextInt(4) == 0) {
                 last.add("(by a new daemon)");
                 bench.sync = bench.syncBack();
@@ -112,17 +120,13 @@ class SnapshotChurnTest {
             assertTrue(result.consistent(), result.why());
             model.checkDisk();
         } else if (pin != null && what == 3) {
-            last.add("unpin");
+            did("unpin", last);
             bench.unpin(pin);
             model.check();
             return null;
         } else {
             for (int more = random.nextInt(BURST); more >= 0; more--) {
-                if (last.size() > LAST) {
-                    last.remove(0);
-                }
-                last.add(model.step());
-                done += more > 0 ? 1 : 0;
+                did(model.step(), last);
             }
             if (what == 29) {
                 model.check();

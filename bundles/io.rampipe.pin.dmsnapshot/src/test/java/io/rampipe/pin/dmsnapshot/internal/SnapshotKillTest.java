@@ -85,9 +85,14 @@ class SnapshotKillTest {
                                 Integer.toString(step))
                         .inheritIO()
                         .start();
-        if (!p.waitFor(SECONDS, TimeUnit.SECONDS)) {
-            p.destroyForcibly();
-            throw new AssertionError(what + " hangs at step " + step);
+        return exitOf(p, SECONDS, what + " hangs at step " + step);
+    }
+
+    private static int exitOf(Process p, int seconds, String otherwise) throws Exception {
+        if (!p.waitFor(seconds, TimeUnit.SECONDS)) {
+            p.descendants().forEach(ProcessHandle::destroyForcibly);
+            p.destroyForcibly().waitFor();
+            throw new AssertionError(otherwise);
         }
         return p.exitValue();
     }
@@ -238,16 +243,12 @@ class SnapshotKillTest {
                                     "1000")
                             .inheritIO()
                             .start();
-            if (!p.waitFor(5 * SECONDS, TimeUnit.SECONDS)) {
-                p.descendants().forEach(ProcessHandle::destroyForcibly);
-                p.destroyForcibly().waitFor();
-                throw new AssertionError("hangs at call " + call);
-            }
-            if (p.exitValue() == Victim.DONE) {
+            int status = exitOf(p, 5 * SECONDS, "hangs at call " + call);
+            if (status == Victim.DONE) {
                 goOn();
                 done++;
             } else {
-                assertEquals(Victim.REFUSED, p.exitValue(), "call " + call);
+                assertEquals(Victim.REFUSED, status, "call " + call);
                 failed++;
                 done = 0;
                 assertEquals(List.of(), bench.leftInKernel(), "call " + call);

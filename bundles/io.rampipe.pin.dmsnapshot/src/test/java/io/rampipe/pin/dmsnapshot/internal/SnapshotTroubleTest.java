@@ -19,6 +19,7 @@ import io.rampipe.linux.Fd;
 import io.rampipe.linux.Io;
 import io.rampipe.linux.LinuxException;
 import io.rampipe.linux.LoopDevice;
+import io.rampipe.testkit.Await;
 import io.rampipe.testkit.Command;
 import io.rampipe.testkit.lab.InLab;
 import java.io.IOException;
@@ -28,6 +29,7 @@ import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -235,11 +237,10 @@ class SnapshotTroubleTest {
             modules = word.startsWith("lab.modules=") ? word.substring(12) : modules;
         }
         // What was attached is let go a moment after it was closed.
-        long end = System.nanoTime() + 60_000_000_000L;
-        while (Command.run("sh", "-c", "rmmod loop 2>&1 || :").contains("in use")) {
-            assertTrue(System.nanoTime() < end, "loop stays in use");
-            Thread.onSpinWait();
-        }
+        Await.until(
+                Duration.ofSeconds(60),
+                () -> !Command.shell("rmmod loop 2>&1 || :").contains("in use"),
+                () -> "loop stays in use");
         Command.run("insmod", modules + "/drivers/block/loop.ko", option);
         make();
     }

@@ -104,13 +104,11 @@ public final class SketchRateEstimator implements RateEstimator {
     /** The keys on the list of heavy hitters; the sketch itself holds no keys. */
     @Override
     public int size() {
-        Sketch now = sketch;
-        return now == null ? 0 : now.listed();
+        return sketch == null ? 0 : sketch.listed();
     }
 
     @Override
     public long memory() {
-        Sketch now = sketch;
-        return now == null ? 0 : now.memory();
+        return sketch == null ? 0 : sketch.memory();
     }
 }
